@@ -1,0 +1,6 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+
+# Buildroot links dracut-install without its own library path: it would load the
+# build host's libkmod, fail, and leave an initramfs without the binaries.
+HOST_DRACUT_MAKE_ENV += LDFLAGS="$(HOST_LDFLAGS)"

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._tree_sync import TreeError, synchronise
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree import (
+    BOARDS,
+    load_board,
+    render,
+)
+
+IMAGE: dict[str, t.Any] = {
+    "init": "busybox",
+    "rootfs": "ext2",
+    "hostname": "gate",
+    "packages": [],
+    "rootfs_overlays": [],
+    "root_login": "keys",
+    "root_password_hash": "",
+    "authorized_keys": [],
+    "embedded_initramfs": True,
+}
+EVERY_BOARD = sorted(path.stem for path in BOARDS.glob("*.yml"))
+
+
+def rendered(board: str, **image: t.Any) -> dict[str, str]:
+    tree = render(load_board(board, []), {**IMAGE, **image})
+    return {name: node.content.decode() for name, node in tree.items()}
+
+
+@pytest.mark.parametrize("board", EVERY_BOARD)
+def test_every_board_renders_a_whole_tree(board: str) -> None:
+    tree = rendered(board)
+    assert {"external.desc", "Config.in", "external.mk", f"configs/{board}_defconfig"} <= set(tree)
+    assert {name.split("/")[1] for name in tree if name.startswith("board/")} <= {"common", board}
+    assert not [name for name, text in tree.items() if name.endswith(".j2") or "{{" in text or "{%" in text]
+    assert re.search(r"^name: READONLY_ROOTFS$", tree["external.desc"], re.MULTILINE)
+
+
+def test_identifiers_are_the_boards_own_and_stable() -> None:
+    first, second = rendered("qemu_x86_64"), rendered("qemu_x86_64")
+    assert first == second
+    uuids = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", first["board/common/genimage.cfg"])
+    assert len(set(uuids)) >= 4
+
+
+def test_root_has_no_password_unless_asked_for() -> None:
+    defconfig = "configs/qemu_x86_64_defconfig"
+    assert 'BR2_TARGET_GENERIC_ROOT_PASSWD="*"' in rendered("qemu_x86_64")[defconfig]
+    asked = rendered("qemu_x86_64", root_login="passwordless")[defconfig]
+    assert 'BR2_TARGET_GENERIC_ROOT_PASSWD=""' in asked
+
+
+def test_keys_make_a_file_and_no_keys_make_none() -> None:
+    path = "rootfs-overlay/root/.ssh/authorized_keys"
+    assert path not in rendered("qemu_x86_64")
+    assert rendered("qemu_x86_64", authorized_keys=["ssh-ed25519 A a", "B"])[path] == "ssh-ed25519 A a\nB\n"
+
+
+def test_an_unknown_board_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("description: mine\n")
+    with pytest.raises(TreeError, match=r"no board 'nil'.*mine.*qemu_x86_64"):
+        load_board("nil", [tmp_path])
+
+
+def test_an_incomplete_board_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("{description: m, architecture: x, console: c, kernel: {}, disk: {}}")
+    with pytest.raises(TreeError, match=r"mine\.yml lacks image, cmdline in its section 'kernel'"):
+        load_board("mine", [tmp_path])
+
+
+def test_an_undefined_variable_names_the_template() -> None:
+    with pytest.raises(TreeError, match=r"cannot be rendered for board 'qemu_x86_64'.*"):
+        render(load_board("qemu_x86_64", []), {})
+
+
+@pytest.mark.parametrize("board", EVERY_BOARD)
+def test_the_scripts_are_sound_shell(board: str, tmp_path: Path) -> None:
+    synchronise(tmp_path, render(load_board(board, []), IMAGE))
+    scripts = [str(path) for path in tmp_path.rglob("*.sh")]
+    assert all(os.access(path, os.X_OK) for path in scripts)
+    shellcheck = shutil.which("shellcheck")
+    assert shellcheck, "shellcheck is missing; `make` puts it into .venv"
+    checked = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_base_identity_follows_every_kind_of_change(tmp_path: Path) -> None:
+    tree = render(load_board("qemu_x86_64", []), IMAGE)
+    synchronise(tmp_path / "external", tree)
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/a b\n").write_text("1")
+    (root / "etc/l").symlink_to("a")
+
+    def identity() -> str:
+        subprocess.run([tmp_path / "external/board/common/post-build.sh", root], check=True)
+        return (root / "usr/lib/readonly-rootfs/base-id").read_text()
+
+    first = identity()
+    assert re.fullmatch(r"[0-9a-f]{64}\n", first)
+    assert identity() == first
+    os.utime(root / "etc/a b\n", (1, 1))
+    assert identity() == first
+    seen = {first}
+    (root / "etc/a b\n").write_text("2")
+    seen.add(identity())
+    (root / "etc/a b\n").chmod(0o600)
+    seen.add(identity())
+    (root / "etc/empty").mkdir()
+    seen.add(identity())
+    (root / "etc/l").unlink()
+    (root / "etc/l").symlink_to("b")
+    seen.add(identity())
+    assert len(seen) == 5
