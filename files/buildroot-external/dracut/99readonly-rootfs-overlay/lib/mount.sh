@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2015,SC2034,SC2154
+#
+# Mounts: kernel modules where the kernel needs them, the base, the two kinds of
+# writable file system, the overlay.
+
+# know_filesystem TYPE: true if the kernel can mount it, after loading a module.
+know_filesystem() {
+    kernel_has "$1" && return
+    modprobe -q "$1" 2>/dev/null
+    kernel_has "$1"
+}
+
+kernel_has() { # TYPE
+    while read -r has_first has_second; do
+        [ "${has_second:-$has_first}" != "$1" ] || return 0
+    done </proc/filesystems
+    return 1
+}
+
+# load_drivers: what udev does at start: loads modules by the devices' own names. A bus
+# found in one round shows its devices in the next.
+load_drivers() {
+    command -v modprobe >/dev/null || return 0
+    mount_sysfs
+    drivers_new=
+    set +f
+    for drivers_file in /sys/bus/*/devices/*/modalias; do
+        [ -e "$drivers_file" ] && read -r drivers_name <"$drivers_file" || continue
+        case " $drivers_seen $drivers_new " in
+            *" $drivers_name "*) ;;
+            *) drivers_new="$drivers_new $drivers_name" ;;
+        esac
+    done
+    set -f
+    drivers_seen="$drivers_seen$drivers_new"
+    # shellcheck disable=SC2086
+    [ -z "$drivers_new" ] || modprobe -q -a $drivers_new 2>/dev/null || :
+}
+
+# mount_options DIRECTORY: sets $options as the kernel shows them.
+mount_options() {
+    options=
+    while read -r mounts_device mounts_dir mounts_type mounts_options mounts_rest; do
+        [ "$mounts_dir" != "$1" ] || options=$mounts_options
+    done </proc/mounts
+}
+
+# without OPTIONS NAME...: sets $kept to the options whose name is not listed.
+without() {
+    kept=
+    without_rest=$1,
+    shift
+    while [ -n "$without_rest" ]; do
+        without_option=${without_rest%%,*}
+        without_rest=${without_rest#*,}
+        for without_name; do
+            [ "${without_option%%=*}" != "$without_name" ] || continue 2
+        done
+        [ -z "$without_option" ] || kept=${kept:+$kept,}$without_option
+    done
+}
+
+# mount_device DEVICE DIRECTORY OPTIONS TYPE: an empty TYPE is probed. Sets $fstype.
+mount_device() {
+    fstype=$4
+    if [ -z "$fstype" ]; then
+        read_superblock "$1" || {
+            cause="no file system that this boot knows"
+            return 1
+        }
+        fstype=$sb_type
+    fi
+    # One driver serves all of ext2, ext3 and ext4 in many kernels.
+    if ! know_filesystem "$fstype"; then
+        case $fstype in
+            ext2 | ext3) fstype=ext4 ;;
+        esac
+        know_filesystem "$fstype" || {
+            cause="the kernel has no $fstype"
+            return 1
+        }
+    fi
+    mount_device_options=$3
+    # The journal of a read-only mount would be replayed into the device.
+    case $fstype,$3 in
+        ext[34],*,noload | ext[34],noload,*) ;;
+        ext[34],ro,* | ext[34],*,ro) mount_device_options=$3${replay:-,noload} ;;
+    esac
+    mount -t "$fstype" -o "$mount_device_options" "$1" "$2" 2>"$rfs/.error" && return
+    first_error "$rfs/.error"
+    return 1
+}
+
+# mount_rfs: the small tmpfs that holds all our mount points, so that they are neither
+# in the base nor in the user's layer.
+mount_rfs() {
+    [ -d "$rfs" ] || mkdir -p "$rfs"
+    mount -t tmpfs -o mode=0755,size=1m,nosuid,nodev,noexec rfs "$rfs" ||
+        fatal "cannot mount a tmpfs on $rfs"
+    mkdir "$rfs/ro" "$rfs/rw"
+}
+
+# mount_base: the lower layer, never written.
+mount_base() {
+    base_device='' base_type='' base_uuid=
+    if [ "$mode" = root ]; then
+        current_root_device
+    elif [ -n "$root" ]; then
+        mount_base_wait=$rootrwwait
+        case $rootwait in
+            yes) mount_base_wait=forever ;;
+            no) ;;
+            *) mount_base_wait=$rootwait ;;
+        esac
+        find_device "$root" "$mount_base_wait" ||
+            fail root "root=$root: no such device after $mount_base_wait seconds" || return
+        base_device=$device
+    fi
+    if [ -z "$base_device" ]; then
+        mount_current_root
+        return
+    fi
+    set_read_only "$base_device"
+    without "ro,$rootoptions${rootflags:+,$rootflags}" rw
+    mount_device "$base_device" "$rfs/ro" "$kept" "$rootfstype" ||
+        fail root "root=$root: cannot mount $base_device${fstype:+ as $fstype}: $cause" || return
+    base_type=$fstype
+    stamp base
+}
+
+# The initramfs, or a root that is no block device, is itself the base.
+mount_current_root() {
+    mount_current_from=/
+    [ "$mode" = initramfs ] || mount_current_from=/base
+    mount --bind $mount_current_from "$rfs/ro" && mount -o remount,bind,ro "$rfs/ro" ||
+        fail root "cannot use the current root file system as the base"
+}
+
+# current_root_device: sets $base_device to what the kernel mounted, if it is a device.
+current_root_device() {
+    while read -r info_id info_parent info_device info_root info_dir info_rest; do
+        [ "$info_dir" != /base ] || current_id=$info_device
+    done </proc/self/mountinfo
+    mount_sysfs
+    [ -e "/sys/dev/block/$current_id/uevent" ] || return 0
+    while IFS= read -r uevent_line; do
+        case $uevent_line in
+            DEVNAME=*) base_device=/dev/${uevent_line#*=} ;;
+        esac
+    done <"/sys/dev/block/$current_id/uevent"
+}
+
+# set_read_only DEVICE: what holds against a later remount by root.
+set_read_only() {
+    if command -v blockdev >/dev/null; then
+        blockdev --setro "$1" && return
+    elif command -v hdparm >/dev/null; then
+        hdparm -r1 "$1" >/dev/null && return
+    fi
+    warn "cannot set $1 read-only (blockdev or hdparm)"
+}
+
+# assemble: the overlay on $newroot.
+assemble() {
+    skeleton
+    know_filesystem overlay ||
+        fail overlay "the kernel has no overlay file system (CONFIG_OVERLAY_FS)" || return
+    mount -t overlay \
+        -o "lowerdir=$lowerdir,upperdir=$rfs/rw/upperdir,workdir=$rfs/rw/work" \
+        overlay "$newroot" 2>"$rfs/.error" || {
+        first_error "$rfs/.error"
+        fail overlay "cannot mount the overlay: $cause"
+        return
+    }
+    # Out of space, the kernel makes do with a read-only overlay.
+    mount_options "$newroot"
+    case $options in
+        ro | ro,*) fail full "no space or no inodes for the overlay on ${rw_device:-tmpfs}" || return ;;
+    esac
+    stamp overlay
+}
+
+# skeleton: mount points that the base lacks come from one more lower layer; they must
+# not be made in the user's. Sets $lowerdir and $rfs_after, where $rfs ends up.
+skeleton() {
+    lowerdir=$rfs/ro rfs_after=$rfs skeleton_dirs=
+    if [ -L "$rfs/ro/media" ] || [ -L "$rfs/ro$rfs" ]; then
+        rfs_after=/.rfs
+    fi
+    for skeleton_dir in $rfs_after /proc /sys /dev; do
+        [ -d "$rfs/ro$skeleton_dir" ] || skeleton_dirs="$skeleton_dirs $rfs/skeleton$skeleton_dir"
+    done
+    [ -n "$skeleton_dirs" ] || return 0
+    # shellcheck disable=SC2086
+    mkdir -p $skeleton_dirs
+    lowerdir=$lowerdir:$rfs/skeleton
+}

@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2015,SC2034,SC2154
+#
+# Reset: the request file is the only thing that decides; every step may be cut and is
+# done again, or found done, at the next boot, before anything is built on the layer.
+
+# reset_is_due: asked for on the command line, or by the running system.
+reset_is_due() {
+    [ "$rootrwreset" != yes ] || return 0
+    [ -e "$state/reset" ]
+}
+
+remake_layer() {
+    return 1
+}
+
+reset_layer() {
+    record_request
+    gather_keep_list
+    take_kept_out
+    trash_upper=$upper
+    if [ -e "$upper" ]; then
+        next_trash
+        rename "$upper" "$trash" || fail reset "cannot rename upperdir on $rw_device" || return
+        trash_upper=$trash
+    fi
+    # The work directory belongs to the old upper.
+    if [ -e "$work" ]; then
+        next_trash
+        rename "$work" "$trash"
+    fi
+    set_strays_aside
+    layer_base_id=
+    make_layer || make_room || return
+    put_kept_back
+    [ ! -e "$state/tries" ] || rm -f "$state/tries"
+    record_base_id
+    sync
+    rm -f "$state/reset"
+    sync
+    reset=yes
+    info "the layer on $rw_device was reset"
+}
+
+# A second name for a file that exists needs neither a block nor an inode.
+record_request() {
+    [ ! -e "$state/reset" ] || return 0
+    [ -d "$state" ] || mkdir -m 0700 "$state" 2>/dev/null
+    { : >"$state/reset"; } 2>/dev/null || ln "$state/base-id" "$state/reset" 2>/dev/null ||
+        warn "cannot record the reset on $rw_device: a power cut now would leave it undone"
+    sync
+}
+
+next_trash() {
+    trash_number=${trash_number:-0}
+    while :; do
+        trash=$rfs/rw/trash.$trash_number
+        trash_number=$((trash_number + 1))
+        [ -e "$trash" ] || [ -L "$trash" ] || break
+    done
+}
+
+# rename FROM TO: also when FROM was made immutable.
+rename() {
+    mv "$1" "$2" 2>/dev/null || { chattr -ia "$1" 2>/dev/null && mv "$1" "$2"; }
+}
+
+# set_strays_aside: everything on the file system goes, also what is not the overlay's.
+set_strays_aside() {
+    set +f
+    for stray in "$rfs"/rw/* "$rfs"/rw/.[!.]* "$rfs"/rw/..?* "$rfs"/rw/lost+found/*; do
+        case $stray in
+            */upperdir | */upperdir.new | */work | */state | */trash.* | "$rfs/rw/lost+found") continue ;;
+        esac
+        [ -e "$stray" ] || [ -L "$stray" ] || continue
+        next_trash
+        rename "$stray" "$trash" || warn "cannot set ${stray#"$rfs/rw/"} aside"
+    done
+    set -f
+}
+
+# make_room: on a full file system the old data has to go now, not later.
+make_room() {
+    warn "no space for a fresh layer: deleting the old one first"
+    set +f
+    rm -rf "$rfs"/rw/trash.*
+    set -f
+    make_layer
+}
+
+# gather_keep_list: sets $keep to the paths, one a line; from the request and from the
+# list that holds for every reset.
+gather_keep_list() {
+    keep=
+    for keep_file in "$state/keep" "$state/reset"; do
+        is_own_file "$keep_file" || continue
+        while IFS= read -r keep_line || [ -n "$keep_line" ]; do
+            case $keep_line in
+                keep=*) add_kept "${keep_line#keep=}" ;;
+            esac
+        done <"$keep_file"
+    done
+}
+
+# add_kept PATH: only a plain absolute path; a slash at the end goes.
+add_kept() {
+    add_path=${1%/}
+    case $add_path in
+        '' | [!/]* | *//* | */./* | */. | */../* | */..)
+            warn "keep=$1 is not a plain absolute path: ignored"
+            return
+            ;;
+    esac
+    case $newline$keep$newline in
+        *"$newline$add_path$newline"*) return ;;
+    esac
+    keep=${keep:+$keep$newline}$add_path
+}
+
+newline='
+'
+
+# Kept paths wait in state/kept.N, N being the line in the list, between the old layer
+# and the new one.
+take_kept_out() {
+    kept_number=0
+    each_kept take_one_out
+}
+
+put_kept_back() {
+    kept_number=0
+    each_kept put_one_back
+}
+
+each_kept() { # FUNCTION
+    each_rest=$keep
+    while [ -n "$each_rest" ]; do
+        each_path=${each_rest%%"$newline"*}
+        case $each_rest in
+            *"$newline"*) each_rest=${each_rest#*"$newline"} ;;
+            *) each_rest= ;;
+        esac
+        "$1" "$each_path"
+        kept_number=$((kept_number + 1))
+    done
+}
+
+take_one_out() { # PATH
+    take_from=$upper$1 take_to=$state/kept.$kept_number
+    [ ! -e "$take_to" ] && [ ! -L "$take_to" ] || return 0
+    parents_are_real "$upper" "$1" || return 0
+    [ -e "$take_from" ] || [ -L "$take_from" ] || return 0
+    rename "$take_from" "$take_to" || warn "cannot keep $1"
+}
+
+# parents_are_real ROOT PATH: no link on the way, which could lead out of the layer.
+parents_are_real() {
+    parents_done=$1 parents_rest=${2#/}
+    while :; do
+        case $parents_rest in
+            */*) ;;
+            *) return 0 ;;
+        esac
+        parents_done=$parents_done/${parents_rest%%/*}
+        parents_rest=${parents_rest#*/}
+        [ ! -L "$parents_done" ] || {
+            warn "keep=$2: ${parents_done#"$1"} is a link: not kept"
+            return 1
+        }
+        [ -d "$parents_done" ] || return 1
+    done
+}
+
+put_one_back() { # PATH
+    put_from=$state/kept.$kept_number put_done='' put_rest=${1#/}
+    [ -e "$put_from" ] || [ -L "$put_from" ] || return 0
+    while :; do
+        case $put_rest in
+            */*) ;;
+            *) break ;;
+        esac
+        put_done=$put_done/${put_rest%%/*}
+        put_rest=${put_rest#*/}
+        [ -d "$upper$put_done" ] && [ ! -L "$upper$put_done" ] && continue
+        mkdir "$upper$put_done" || break
+        # As the old layer had it, or else the base.
+        if [ -d "$trash_upper$put_done" ]; then
+            like_directory "$trash_upper$put_done" "$upper$put_done"
+        elif [ -d "$rfs/ro$put_done" ] && [ ! -L "$rfs/ro$put_done" ]; then
+            like_directory "$rfs/ro$put_done" "$upper$put_done"
+        fi
+    done
+    mv "$put_from" "$upper$1" || error "cannot put $1 back: it is in state/${put_from##*/}"
+}
