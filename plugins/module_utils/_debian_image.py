@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The debian builder from end to end: packages, kernel, tree, initramfs, images."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import subprocess
+import sys
+import typing as t
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import _apt, _debian_kernel, _debian_root, _filesystem_image, _initramfs, _manifest
+from ._apt import Apt, Package
+from ._build import BuildError, Stopwatch, clamp_times, content_key, environment, locked, need_tools, run
+from ._debian_kernel import Kernel
+
+# What every image has: BusyBox, the ssh server, and the C library they share.
+BASE_PACKAGES = ("busybox", "dropbear-bin")
+_IMAGE_TOOLS = {"genimage": "genimage", "mke2fs": "e2fsprogs", "sha256sum": "coreutils"}
+_LOG = "debian.log"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is to be built, and where."""
+
+    board: Mapping[str, t.Any]
+    external: Path
+    output: Path
+    cache: Path
+    kernel: str = "package"
+    rootfs: str = "ext2"
+    packages: Sequence[str] = ()
+    rootfs_overlays: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    update: bool = False
+
+    @property
+    def images(self) -> Path:
+        return self.output / "images"
+
+    @property
+    def log(self) -> Path:
+        return self.output / _LOG
+
+
+@dataclass
+class Outcome:
+    """What a run did, or in check mode would do."""
+
+    changed: bool
+    manifest: dict[str, t.Any] | None
+    before: dict[str, t.Any] | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Ingredients:
+    packages: list[Package]
+    kernel: Kernel
+    apt: Apt
+
+    def versions(self) -> dict[str, t.Any]:
+        return {
+            "kernel": self.kernel.version,
+            "kernel_release": self.kernel.release,
+            "packages": {package.name: package.version for package in self.packages},
+            "tools": _tool_versions(),
+        }
+
+
+def build(options: Options, check: bool = False) -> Outcome:
+    """Make the images unless they are there already."""
+    need_tools(tools_for(options.kernel, options.rootfs))
+    if "debian" not in options.board:
+        raise BuildError(f"Board {options.board['name']} has no section debian: the builder cannot serve it.")
+    before = _manifest.read(options.images)
+    if check and not options.output.is_dir():
+        return Outcome(True, None)
+    watch = Stopwatch()
+    with locked(options.output), options.log.open("w", encoding="utf-8") as log:
+        try:
+            found = _gather(options, log, check)
+            if found is None:
+                return Outcome(True, before, before)
+            watch.lap("packages and kernel")
+            inputs = _inputs(options, found)
+            if _manifest.is_current(options.images, inputs):
+                return Outcome(False, before, before, watch.stages)
+            if check:
+                return Outcome(True, before, before)
+            manifest = _make(options, found, inputs, watch, log)
+        except BuildError as error:
+            raise BuildError(f"{error}\nThe whole log: {options.log}") from error
+    return Outcome(True, manifest, before, watch.stages)
+
+
+def tools_for(kernel: str, rootfs: str) -> dict[str, str]:
+    """The programs that a build needs, with the Debian package of each."""
+    source = _debian_kernel.SOURCE_TOOLS if kernel == "source" else {}
+    tables = (_apt.TOOLS, _debian_root.TOOLS, _initramfs.TOOLS, _IMAGE_TOOLS, source)
+    found = dict(_filesystem_image.TOOLS[rootfs])
+    for table in tables:
+        found.update(table)
+    return found
+
+
+def _gather(options: Options, log: t.IO[str], check: bool) -> _Ingredients | None:
+    """Packages and kernel; None in check mode when that would mean to download or to compile."""
+    board = options.board
+    sources = options.sources or _apt.host_sources()
+    apt = Apt(options.cache, board["debian"]["architecture"], sources, log, offline=check)
+    try:
+        packages = apt.fetch([*BASE_PACKAGES, *options.packages], options.update)
+        if options.kernel == "source":
+            kernel = _debian_kernel.source_kernel(
+                apt, board, options.external, options.cache, options.update, log
+            )
+        else:
+            name = board["debian"]["kernel"]
+            kernel = _debian_kernel.package_kernel(apt, name, options.cache, options.update)
+    except _apt.OfflineError:
+        return None
+    return _Ingredients(packages, kernel, apt)
+
+
+def _inputs(options: Options, found: _Ingredients) -> str:
+    """One name for all that decides what the images are."""
+    return content_key(
+        options.board,
+        options.external,
+        [options.kernel, options.rootfs],
+        *(Path(path) for path in options.rootfs_overlays),
+        [asdict(package) for package in found.packages],
+        [str(found.kernel.image.relative_to(options.cache)), found.kernel.version],
+        _tool_versions(),
+        _own_source(),
+    )
+
+
+def _own_source() -> list[str]:
+    """The code of this builder: a newer collection may build otherwise."""
+    package = __name__.rpartition(".")[0]
+    own = sorted(name for name in sys.modules if name.startswith(package + "."))
+    return [inspect.getsource(sys.modules[name]) for name in own]
+
+
+def _tool_versions() -> dict[str, str]:
+    """The Debian packages of the build host whose programs write into the images."""
+    names = ["cpio", "dracut-core", "e2fsprogs", "erofs-utils", "genimage", "kmod", "squashfs-tools"]
+    query = ["dpkg-query", "-W", "-f", r"${db:Status-Status} ${Package} ${Version}\n", *names]
+    try:
+        # It fails when it does not know one of them, and answers for the others all the same.
+        listing = subprocess.run(query, capture_output=True, env=environment(), text=True, check=False).stdout
+    except FileNotFoundError:
+        return {}
+    found = (line.split() for line in listing.splitlines())
+    return {words[1]: words[2] for words in found if len(words) == 3 and words[0] == "installed"}
+
+
+def _make(
+    options: Options, found: _Ingredients, inputs: str, watch: Stopwatch, log: t.IO[str]
+) -> dict[str, t.Any]:
+    work = options.output / ".build"
+    shutil.rmtree(work, ignore_errors=True)
+    tree, images = work / "root", work / "images"
+    images.mkdir(parents=True)
+    tree.mkdir()
+    try:
+        manifest = _make_in(options, found, inputs, watch, log, tree, images)
+        _manifest.move(images, options.images)
+        _manifest.remember(options.images, inputs)
+        return manifest
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _make_in(
+    options: Options,
+    found: _Ingredients,
+    inputs: str,
+    watch: Stopwatch,
+    log: t.IO[str],
+    tree: Path,
+    images: Path,
+) -> dict[str, t.Any]:
+    board, external, kernel = options.board, options.external, found.kernel
+    archives = [found.apt.path(package) for package in found.packages]
+    epoch = _debian_root.build_root(tree, archives, external, options.rootfs_overlays)
+    if kernel.modules:
+        _debian_root.install_modules(tree, kernel.modules, kernel.release, board["kernel"].get("modules", []))
+    base_id = _debian_root.seal(tree, external, epoch, log)
+    watch.lap("root tree")
+
+    cpio = images / _manifest.INITRAMFS
+    release = kernel.release if kernel.modules else None
+    _initramfs.make_initramfs(tree, external, cpio, release, epoch, images.parent, log)
+    watch.lap("initramfs")
+
+    image = images / board["kernel"]["image"]
+    if kernel.tree:
+        _debian_kernel.embed(kernel, cpio, board, image, log)
+        watch.lap("kernel relink")
+    else:
+        shutil.copyfile(kernel.image, image)
+
+    common = external / "board/common"
+    clamp_times(tree, epoch)
+    _filesystem_image.make_image(
+        options.rootfs,
+        tree,
+        images / f"rootfs.{options.rootfs}",
+        board["disk"]["root"],
+        board["name"],
+        common / "mke2fs.conf",
+        epoch,
+        log,
+    )
+    watch.lap("root file system")
+    run([common / "post-image.sh", images], log, environment(SOURCE_DATE_EPOCH=str(epoch)))
+    watch.lap("disk image")
+    return _manifest.finish(
+        images,
+        _manifest.Build(
+            builder="debian",
+            board=board,
+            rootfs=options.rootfs,
+            embedded_initramfs=kernel.tree is not None,
+            base_id=base_id,
+            inputs=inputs,
+            seconds=watch.total,
+            versions=found.versions(),
+        ),
+    )
