@@ -45,6 +45,17 @@ def test_every_board_renders_a_whole_tree(board: str) -> None:
     assert re.search(r"^name: READONLY_ROOTFS$", tree["external.desc"], re.MULTILINE)
 
 
+@pytest.mark.parametrize("board", EVERY_BOARD)
+def test_every_file_that_the_defconfig_names_is_there(board: str) -> None:
+    tree = rendered(board, authorized_keys=["ssh-ed25519 A a"])
+    named = re.findall(
+        r"\$\(BR2_EXTERNAL_READONLY_ROOTFS_PATH\)/([^\s\"]+)", tree[f"configs/{board}_defconfig"]
+    )
+    assert named
+    missing = [path for path in named if path not in tree and not any(n.startswith(f"{path}/") for n in tree)]
+    assert not missing
+
+
 def test_identifiers_are_the_boards_own_and_stable() -> None:
     first, second = rendered("qemu_x86_64"), rendered("qemu_x86_64")
     assert first == second
@@ -85,7 +96,9 @@ def test_an_undefined_variable_names_the_template() -> None:
 @pytest.mark.parametrize("board", EVERY_BOARD)
 def test_the_scripts_are_sound_shell(board: str, tmp_path: Path) -> None:
     synchronise(tmp_path, render(load_board(board, []), IMAGE))
-    scripts = [str(path) for path in tmp_path.rglob("*.sh")]
+    ours = (path for part in ("board", "debian") for path in (tmp_path / part).rglob("*") if path.is_file())
+    scripts = [str(path) for path in ours if path.read_bytes().startswith(b"#!/bin/sh")]
+    assert len(scripts) > 5
     assert all(os.access(path, os.X_OK) for path in scripts)
     shellcheck = shutil.which("shellcheck")
     assert shellcheck, "shellcheck is missing; `make` puts it into .venv"
