@@ -10,7 +10,7 @@ state=$rfs/rw/state
 
 # open_layer: the user's layer, or a reason why not.
 open_layer() {
-    rw_device='' rw_type='' tries='' layer_base_id='' stale=no reset=no
+    rw_device='' rw_type='' quarantine='' tries='' layer_base_id='' stale=no reset=no
     find_device "$rootrw" "$rootrwwait" ||
         fail missing "rootrw=$rootrw: no such device after $rootrwwait seconds" || return
     rw_device=$device
@@ -31,10 +31,11 @@ open_layer() {
 
 mount_layer() {
     without "$rootrwoptions" mode size nr_inodes nr_blocks huge
-    mount_device "$rw_device" "$rfs/rw" "${kept:-rw}" "$rootrwfstype" || {
-        [ "$rootrwreset" = mkfs ] && remake_layer && return
+    layer_options=${kept:-rw}
+    mount_device "$rw_device" "$rfs/rw" "$layer_options" "$rootrwfstype" || {
+        rw_type=$fstype
         fail unmountable "rootrw=$rootrw: cannot mount $rw_device${fstype:+ as $fstype}: $cause"
-        return
+        remake_layer || return
     }
     rw_type=$fstype
     # mount falls back to read-only by itself on write-protected media.
@@ -111,10 +112,9 @@ make_layer() {
         { [ -d "$upper.new" ] || mkdir "$upper.new" 2>/dev/null; } &&
             like_directory "$rfs/ro" "$upper.new" && mv "$upper.new" "$upper" ||
             fail full "cannot make upperdir/ on $rw_device: no space or no inodes" || return
-        record_base_id
-    elif [ -z "$layer_base_id" ]; then
-        record_base_id
+        layer_base_id=
     fi
+    [ -n "$layer_base_id" ] || record_base_id
 }
 
 record_base_id() {
@@ -188,12 +188,11 @@ open_tmpfs() {
 # $rfs/quarantine; nothing on it is changed.
 set_layer_aside() {
     error "booting without the writable layer: $detail"
-    quarantine=
     mount_options "$newroot"
     [ -z "$options" ] || umount "$newroot" || fatal "cannot take the overlay apart"
     mount_options "$rfs/rw"
     if [ -n "$options" ]; then
-        mkdir "$rfs/quarantine"
+        mkdir -p "$rfs/quarantine"
         mount -o remount,ro "$rfs/rw"
         mount -o move "$rfs/rw" "$rfs/quarantine" && quarantine=$rfs/quarantine
     fi

@@ -86,7 +86,7 @@ mount_device() {
     # The journal of a read-only mount would be replayed into the device.
     case $fstype,$3 in
         ext[34],*,noload | ext[34],noload,*) ;;
-        ext[34],ro,* | ext[34],*,ro) mount_device_options=$3${replay:-,noload} ;;
+        ext[34],ro | ext[34],ro,* | ext[34],*,ro) mount_device_options=$3,noload ;;
     esac
     mount -t "$fstype" -o "$mount_device_options" "$1" "$2" 2>"$rfs/.error" && return
     first_error "$rfs/.error"

@@ -11,7 +11,39 @@ reset_is_due() {
     [ -e "$state/reset" ]
 }
 
+# remake_layer: a new file system, only in place of one that cannot be mounted, and only
+# if that was asked for: on the command line, or in a request that can still be read.
 remake_layer() {
+    if [ "$rootrwreset" != mkfs ]; then
+        mkdir -p "$rfs/quarantine"
+        mount_device "$rw_device" "$rfs/quarantine" ro,noatime "$rootrwfstype" || return
+        quarantine=$rfs/quarantine
+        request_says_mkfs "$quarantine/state/reset" && umount "$quarantine" || return
+        quarantine=
+    fi
+    command -v mke2fs >/dev/null || {
+        warn "cannot make a file system on $rw_device: the initramfs has no mke2fs"
+        return 1
+    }
+    remake_type=${rootrwfstype:-${sb_type:-ext4}}
+    # The command line must find it again.
+    lower "${rootrw%%=*}"
+    case $lowered in
+        uuid) set -- -U "${rootrw#*=}" ;;
+        label) set -- -L "${rootrw#*=}" ;;
+        *) set -- ;;
+    esac
+    warn "making a new $remake_type file system on $rw_device"
+    mke2fs -q -F -t "$remake_type" "$@" "$rw_device" 2>"$rfs/.error" &&
+        mount_device "$rw_device" "$rfs/rw" "$layer_options" "$remake_type" &&
+        reset=mkfs
+}
+
+request_says_mkfs() { # FILE
+    is_own_file "$1" || return 1
+    while read -r request_line; do
+        [ "$request_line" != mkfs=yes ] || return 0
+    done <"$1"
     return 1
 }
 
@@ -34,12 +66,11 @@ reset_layer() {
     layer_base_id=
     make_layer || make_room || return
     put_kept_back
-    [ ! -e "$state/tries" ] || rm -f "$state/tries"
-    record_base_id
+    # All of the new layer is on the device before the request is gone.
     sync
-    rm -f "$state/reset"
+    rm -f "$state/tries" "$state/reset"
     sync
-    reset=yes
+    reset=yes reason='' detail=''
     info "the layer on $rw_device was reset"
 }
 
