@@ -16,7 +16,7 @@ QMP_SOCKET = "qmp.sock"
 LOOPBACK = "127.0.0.1"
 
 INTERFACES = ("virtio", "usb")
-ACCESS = ("rw", "ro", "snapshot", "overlay")
+ACCESS = ("overlay", "snapshot", "rw", "ro")
 
 
 class QemuError(Exception):
