@@ -61,9 +61,10 @@ def build_root(tree: Path, packages: Iterable[Path], external: Path, overlays: S
             (tree / "usr" / name).rmdir()
             (tree / name).unlink()
     _link_applets(tree, _words(external / "debian/sbin-applets"))
+    missing = [path for path in overlays if not Path(path).is_dir()]
+    if missing:
+        raise BuildError(f"There is no directory {', '.join(missing)} to copy over the root file system.")
     for layer in (external / "debian/skeleton", external / "rootfs-overlay", *map(Path, overlays)):
-        if not layer.is_dir():
-            raise BuildError(f"There is no directory {layer} to copy over the root file system.")
         _copy_over(layer, tree)
     for name, mode in _SECRET.items():
         if (tree / name).exists():

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import typing as t
 from pathlib import Path
@@ -30,18 +31,26 @@ def make_initramfs(
     for source in (_DRACUT / "modules.d", external / "dracut"):
         for path in source.iterdir():
             (base / "modules.d" / path.name).symlink_to(path)
+    # Nothing in the initramfs gets a later time than this file has.
+    reference = base / "dracut-functions.sh"
+    reference.unlink()
+    shutil.copyfile(_DRACUT / reference.name, reference)
+    os.utime(reference, (epoch, epoch))
     (base / "empty").touch()
     shutil.copy(external / "board/common/dracut.conf", base / "conf")
+    # Paths go by the environment: dracut writes its command line into the initramfs.
     env = environment(
         dracutbasedir=str(base),
+        dracutsysrootdir=str(tree),
+        conffile=str(base / "empty"),
+        confdir=str(base / "conf"),
+        TMPDIR=str(base / "tmp"),
         DRACUT_INSTALL=str(base / "dracut-install"),
         DRACUT_LDCONFIG=shutil.which("ldconfig", path=environment()["PATH"]) or "ldconfig",
         SOURCE_DATE_EPOCH=str(epoch),
     )
     kernel = ["--kver", release] if release else ["--no-kernel"]
-    command = ["dracut", "--force", "--no-compress", "--reproducible", "--no-early-microcode"]
-    command += ["--conf", str(base / "empty"), "--confdir", str(base / "conf")]
-    command += ["--sysroot", str(tree), "--tmpdir", str(base / "tmp"), *kernel, str(cpio)]
+    command = ["dracut", "--force", "--no-compress", "--reproducible", *kernel, str(cpio)]
     run(command, log, env)
     cpio.chmod(0o644)
     _check(cpio)

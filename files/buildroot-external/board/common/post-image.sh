@@ -12,6 +12,7 @@ common=$(cd "$(dirname "$0")" && pwd)
 
 # Times inside the file systems: those of the sources, not of the build.
 export E2FSPROGS_FAKE_TIME="${SOURCE_DATE_EPOCH:?}"
+export E2FSCK_TIME="$SOURCE_DATE_EPOCH"
 export MKE2FS_CONFIG="$common/mke2fs.conf"
 
 work=$(mktemp -d "$images/.post-image.XXXXXX")
