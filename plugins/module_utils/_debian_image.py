@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from . import _apt, _debian_kernel, _debian_root, _filesystem_image, _initramfs, _manifest
+from . import _apt, _debian_kernel, _debian_root, _dracut, _filesystem_image, _manifest
 from ._apt import Apt, Package
 from ._build import BuildError, Stopwatch, clamp_times, content_key, environment, locked, need_tools, run
 from ._debian_kernel import Kernel
@@ -102,7 +102,7 @@ def build(options: Options, check: bool = False) -> Outcome:
 def tools_for(kernel: str, rootfs: str) -> dict[str, str]:
     """The programs that a build needs, with the Debian package of each."""
     source = _debian_kernel.SOURCE_TOOLS if kernel == "source" else {}
-    tables = (_apt.TOOLS, _debian_root.TOOLS, _initramfs.TOOLS, _IMAGE_TOOLS, source)
+    tables = (_apt.TOOLS, _debian_root.TOOLS, _dracut.TOOLS, _IMAGE_TOOLS, source)
     found = dict(_filesystem_image.TOOLS[rootfs])
     for table in tables:
         found.update(table)
@@ -198,7 +198,7 @@ def _make_in(
 
     cpio = images / _manifest.INITRAMFS
     release = kernel.release if kernel.modules else None
-    _initramfs.make_initramfs(tree, external, cpio, release, epoch, images.parent, log)
+    _dracut.make_initramfs(tree, external, cpio, release, epoch, images.parent, log)
     watch.lap("initramfs")
 
     image = images / board["kernel"]["image"]
@@ -229,7 +229,7 @@ def _make_in(
             builder="debian",
             board=board,
             rootfs=options.rootfs,
-            embedded_initramfs=kernel.tree is not None,
+            embedded_dracut=kernel.tree is not None,
             base_id=base_id,
             inputs=inputs,
             seconds=watch.total,

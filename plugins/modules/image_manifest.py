@@ -10,7 +10,8 @@ short_description: Check, map and describe a directory of built images
 version_added: 0.1.0
 description:
   - The last step of a build by any builder. Checks that kernel, C(rootfs.cpio), root file system,
-    C(overlay.ext4), C(sdcard.img) and C(start-qemu.sh) are there, writes C(sdcard.img.bmap), and at last C(manifest.json).
+    C(overlay.ext4), C(sdcard.img) and C(start-qemu.sh) are there, writes C(sdcard.img.bmap), and at last
+    C(manifest.json).
   - A directory without C(manifest.json) is not a finished build.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
 options:
