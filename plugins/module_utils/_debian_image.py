@@ -229,7 +229,7 @@ def _make_in(
             builder="debian",
             board=board,
             rootfs=options.rootfs,
-            embedded_dracut=kernel.tree is not None,
+            embedded_initramfs=kernel.tree is not None,
             base_id=base_id,
             inputs=inputs,
             seconds=watch.total,
