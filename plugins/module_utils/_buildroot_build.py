@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One build: decide what is to be done, start it, judge it. Nothing believes make's exit status alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _initramfs
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_job import (
+    Job,
+    Step,
+    read_json,
+    write_json,
+)
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_log import (
+    clean,
+    diagnose,
+    estimate,
+    read_times,
+)
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_plan import plan
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_snapshot import take
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import (
+    BuildrootError,
+    Tree,
+    environment,
+)
+
+# dracut ends with status 0 whatever it could not install, and Buildroot with it.
+_LOST = re.compile(r"dracut\S*: .*(?:FAILED|ERROR|not found \(required by)")
+
+
+class FailedError(BuildrootError):
+    """The build failed, or made what must not be used."""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+@dataclass(frozen=True)
+class Build:
+    """The build of one output directory."""
+
+    tree: Tree
+    jobs: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    artefacts: Sequence[str] = ()
+    initramfs: str = ""
+
+    @property
+    def job(self) -> Job:
+        """The job of this output directory."""
+        return Job(self.tree.state)
+
+    def prepare(self, force: bool) -> dict[str, Any] | None:
+        """What is to be done; None when the artefacts are what the inputs give already."""
+        snapshot = take(self.tree, self.environment)
+        stamp = read_json(self.tree.state / "stamp.json")
+        if not stamp:
+            return _todo(snapshot, "nothing was built here yet")
+        same = all(stamp.get(key) == value for key, value in snapshot.items() if key != "references")
+        if same and not force and stamp.get("complete"):
+            gone = [name for name in self.artefacts if stamp["artefacts"].get(name) != self._state(name)]
+            if not gone:
+                return None
+            return _todo(snapshot, f"{', '.join(gone)} changed or missing")
+        if same:
+            return _todo(snapshot, "it was asked for" if force else "the last build did not come to its end")
+        decided = plan(stamp, snapshot, self.information())
+        reasons = decided.explain() or ["an input changed that no package uses"]
+        return {"snapshot": snapshot, "targets": decided.targets(), "reasons": reasons}
+
+    def information(self) -> dict[str, Any]:
+        """Buildroot's show-info."""
+        try:
+            data = json.loads(self.tree.run(["--silent", "show-info"], {}))
+        except ValueError as error:
+            raise BuildrootError(f"`make show-info` gave no JSON: {error}") from error
+        return data if isinstance(data, dict) else {}
+
+    def start(self, todo: Mapping[str, Any]) -> dict[str, Any]:
+        """Start what `prepare` found."""
+        state = self.tree.state
+        state.mkdir(parents=True, exist_ok=True)
+        per_package = todo["snapshot"]["config"].get("BR2_PER_PACKAGE_DIRECTORIES") == "y"
+        variables = {"BR2_JLEVEL": str(self.jobs)}
+        steps = []
+        if todo["targets"]:
+            steps.append(Step(self.tree.command(todo["targets"], variables)))
+        if per_package:
+            # Put together afresh from the packages' own directories, so that nothing taken out of an overlay
+            # or of the list of packages stays.
+            steps.append(Step(["rm", "-rf", str(self.tree.output / "target")]))
+        steps.append(Step(["rm", "-rf", *self._copied_dracut_modules(todo["snapshot"])]))
+        # From here on the output directory belongs to the new snapshot, though not all of it is built.
+        write_json(state / "pending.json", {**todo["snapshot"], "complete": False, "artefacts": {}})
+        steps[-1] = Step(steps[-1].command, ("pending.json", "stamp.json"))
+        parallel = [f"-j{self.jobs}", "--output-sync=recurse"] if per_package and self.jobs > 1 else []
+        steps.append(Step(self.tree.command([*parallel, "all"], variables)))
+        os.umask(0o022)
+        self.job.start(
+            steps,
+            environment(os.environ, self.environment),
+            self.tree.source,
+            {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": self._build_directories()},
+        )
+        return self.outlook()
+
+    def _copied_dracut_modules(self, snapshot: Mapping[str, Any]) -> list[str]:
+        """Buildroot copies dracut modules over older copies; a file that is no more would stay."""
+        names = [
+            entry.name
+            for root in snapshot["references"].get("BR2_TARGET_ROOTFS_CPIO_DRACUT_MODULES", [])
+            for entry in Path(root).iterdir()
+            if entry.is_dir()
+        ]
+        return [str(self.tree.output / "host/lib/dracut/modules.d" / name) for name in names] or [
+            str(self.tree.state / "nothing")
+        ]
+
+    def outlook(self) -> dict[str, Any]:
+        """What a watcher needs: where the log is, how many packages there are, how long it may take."""
+        about = self.job.about()
+        history = read_json(self.tree.state / "history.json")
+        packages: dict[str, str] = about.get("packages", {})
+        done = {path.parent.name for path in self.tree.output.glob("build/*/.stamp_installed")}
+        todo = [name for name, directory in packages.items() if directory not in done]
+        return {
+            "id": about.get("id", ""),
+            "started": about.get("started", 0),
+            "reasons": about.get("reasons", []),
+            "log": str(self.job.log),
+            "output": str(self.tree.output),
+            "total": len(packages),
+            "estimate": estimate(history.get("seconds", {}), history.get("ratio", 1.0), todo),
+        }
+
+    def _build_directories(self) -> dict[str, str]:
+        """Each package and its directory below build/."""
+        return {
+            name: f"{name}-{about['version']}" if about.get("version") else name
+            for name, about in self.information().items()
+            if about.get("type") in ("target", "host")
+        }
+
+    def finish(self) -> dict[str, Any]:
+        """Judge the ended build: every artefact there, new, and an initramfs that can start."""
+        result, about = self.job.result(), self.job.about()
+        if not result:
+            raise FailedError(
+                "The build ended without a result: it was killed, or the build host was restarted. "
+                "Run again; what is built already is kept."
+            )
+        seconds = result["ended"] - about["started"]
+        if result["cancelled"]:
+            raise FailedError("The build was cancelled. Run again; what is built already is kept.")
+        if result["status"] < 0:
+            raise FailedError(
+                f"make was killed by signal {-result['status']}. Run again; what is built already is kept."
+            )
+        lines = self._log_lines()
+        if result["status"]:
+            self._fail(lines)
+        lost = [clean(line) for line in lines if _LOST.search(line)]
+        if lost:
+            raise FailedError(
+                f"make succeeded, but the initramfs lacks files: {lost[0]}\n"
+                "A kernel with it panics; host-dracut loads a library of the build host.",
+                tail=lost[:40],
+            )
+        self._check_artefacts(about["started"])
+        self._remember(seconds)
+        stamp = read_json(self.tree.state / "stamp.json")
+        artefacts = {name: self._state(name) for name in self.artefacts}
+        write_json(self.tree.state / "stamp.json", {**stamp, "complete": True, "artefacts": artefacts})
+        return {"seconds": round(seconds, 1), "reasons": about["reasons"], "log": str(self.job.log)}
+
+    def _fail(self, lines: Sequence[str]) -> None:
+        failure = diagnose(lines)
+        message = str(failure)
+        if "disk is full" in failure.cause:
+            free = shutil.disk_usage(self.tree.output).free // 2**20
+            message += f" {self.tree.output} has {free} MiB free."
+        raise FailedError(
+            f"{message} The whole log: {self.job.log}\n" + "\n".join(failure.tail),
+            package=failure.package,
+            step=failure.step,
+            urls=list(failure.urls),
+            tail=list(failure.tail),
+        )
+
+    def _log_lines(self) -> list[str]:
+        return self.job.log.read_text(encoding="utf-8", errors="replace").split("\n")
+
+    def _check_artefacts(self, started: float) -> None:
+        for name in self.artefacts:
+            path = self.tree.output / "images" / name
+            if not path.is_file() or not path.stat().st_size:
+                raise FailedError(f"make succeeded, but {path} is missing or empty. The log: {self.job.log}")
+            # File systems keep coarser times than the clock.
+            if path.stat().st_mtime < started - 2:
+                raise FailedError(f"make succeeded, but {path} is an old file: a script hid its failure.")
+        if self.initramfs:
+            try:
+                _initramfs.check(self.tree.output / "images" / self.initramfs)
+            except _initramfs.InitramfsError as error:
+                raise FailedError(str(error)) from error
+
+    def _state(self, name: str) -> list[int] | None:
+        try:
+            status = (self.tree.output / "images" / name).stat()
+        except OSError:
+            return None
+        return [status.st_size, status.st_mtime_ns]
+
+    def _remember(self, seconds: float) -> None:
+        times = read_times(self.tree.output / "build" / "build-time.log")
+        known = read_json(self.tree.state / "history.json")
+        total = sum(times.values())
+        # Only a build that did most of the work tells how steps and wall time relate.
+        ratio = seconds / total if total and seconds > total / 4 else known.get("ratio", 1.0)
+        merged = {**known.get("seconds", {}), **times}
+        write_json(self.tree.state / "history.json", {"seconds": merged, "ratio": ratio})
+
+
+def _todo(snapshot: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    return {"snapshot": snapshot, "targets": [], "reasons": [reason]}

@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A build that does not need its starter: it outlives a dropped connection and leaves nothing behind.
+
+A supervisor, detached from whoever starts it, runs the commands one after another into one log. It holds
+a lock as long as anything of the build is alive, adopts processes that detach themselves, and on SIGTERM
+ends all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_GRACE = 5.0
+
+
+class JobError(Exception):
+    """A job that cannot be started, found or ended."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command. After one that ends a preparation, `commit` (old name, new name) is renamed into place."""
+
+    command: Sequence[str]
+    commit: tuple[str, str] | None = None
+
+
+class Job:
+    """The one job of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.log = directory / "build.log"
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[int | None]:
+        """The descriptor of the lock, or None while a build is alive."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            yield None
+            return
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def running(self) -> bool:
+        """Whether anything of a build is alive."""
+        with self._lock() as descriptor:
+            return descriptor is None
+
+    def about(self) -> dict[str, Any]:
+        """What was started last: id, pid of the supervisor, start time; empty when nothing ever was."""
+        return read_json(self.directory / "job.json")
+
+    def result(self) -> dict[str, Any]:
+        """How the last job ended: status, or minus the signal, and cancelled; empty while it is running."""
+        result = read_json(self.directory / "result.json")
+        return result if result.get("id") == self.about().get("id") else {}
+
+    def start(
+        self, steps: Sequence[Step], environment: Mapping[str, str], cwd: Path, about: Mapping[str, Any]
+    ) -> None:
+        """Start the steps in the background; returns when the supervisor has written what it is doing."""
+        with self._lock() as descriptor:
+            if descriptor is None:
+                raise JobError(f"A build is running in {self.directory} already.")
+            for stale in ("result.json", "job.json"):
+                (self.directory / stale).unlink(missing_ok=True)
+            if self.log.exists():
+                self.log.replace(self.log.with_suffix(".log.1"))
+            self.log.touch()
+            ready, told = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.close(ready)
+                self._detach(descriptor, told, steps, environment, cwd, about)
+            os.close(told)
+            with os.fdopen(ready, "rb") as pipe:
+                answer = pipe.read()
+            os.waitpid(child, 0)
+        if answer != b"started":
+            raise JobError(
+                f"The build could not be started: {answer.decode(errors='replace') or 'the fork failed'}"
+            )
+
+    def cancel(self) -> bool:
+        """End the running build and wait until nothing of it is left. False when none was running."""
+        if not self.running():
+            return False
+        pid = self.about().get("pid", 0)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 4 * _GRACE
+        while self.running():
+            if time.monotonic() > deadline:
+                raise JobError(f"The build of process {pid} does not end; look at it with `ps -g {pid}`.")
+            time.sleep(0.1)
+        return True
+
+    def _detach(
+        self,
+        lock: int,
+        told: int,
+        steps: Sequence[Step],
+        environment: Mapping[str, str],
+        cwd: Path,
+        about: Mapping[str, Any],
+    ) -> None:
+        """In the first child: become a session of its own, fork once more and supervise. Never returns."""
+        try:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            null = os.open(os.devnull, os.O_RDWR)
+            for standard in (0, 1, 2):
+                os.dup2(null, standard)
+            # SIGHUP of a closing terminal is not meant for the build.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            write_json(self.directory / "job.json", {**about, "pid": os.getpid(), "started": time.time()})
+            os.write(told, b"started")
+            os.close(told)
+            result = _Supervisor(self.directory, self.log, lock).run(steps, environment, cwd)
+            write_json(
+                self.directory / "result.json", {**result, "id": about.get("id"), "ended": time.time()}
+            )
+            os._exit(0)
+        except BaseException as error:
+            # A forked child must never return into its parent's code.
+            with contextlib.suppress(OSError):
+                os.write(told, str(error).encode())
+            os._exit(1)
+
+
+class _Supervisor:
+    def __init__(self, directory: Path, log: Path, lock: int) -> None:
+        self.directory = directory
+        self.log = log
+        self.lock = lock
+        self.cancelled = False
+
+    def run(self, steps: Sequence[Step], environment: Mapping[str, str], cwd: Path) -> dict[str, Any]:
+        signal.signal(signal.SIGTERM, self._cancel)
+        status = 0
+        for step in steps:
+            status = self._run(step.command, environment, cwd)
+            if status or self.cancelled:
+                break
+            if step.commit:
+                (self.directory / step.commit[0]).replace(self.directory / step.commit[1])
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end_descendants()
+        return {"status": status, "cancelled": self.cancelled}
+
+    def _cancel(self, _signum: int, _frame: object) -> None:
+        self.cancelled = True
+        for pid in _descendants():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def _run(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> int:
+        with self.log.open("ab", buffering=0) as log:
+            try:
+                main = subprocess.Popen(
+                    list(command),
+                    env=dict(environment),
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(self.lock,),
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent,
+                )
+            except OSError as error:
+                log.write(f"{command[0]}: {error.strerror}\n".encode())
+                return 127
+        while True:
+            pid, status = os.waitpid(-1, 0)
+            if pid == main.pid:
+                return os.waitstatus_to_exitcode(status)
+
+
+def _die_with_parent() -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _descendants() -> list[int]:
+    """Every process below this one, the nearest first."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name in the second field may hold spaces and parentheses.
+            state, parent = stat.read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if state != "Z":
+                children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found = []
+    todo = [os.getpid()]
+    while todo:
+        below = children.get(todo.pop(0), [])
+        found += below
+        todo += below
+    return found
+
+
+def _end_descendants() -> None:
+    """Ask, then force, until there is none and all are reaped."""
+    deadline = time.monotonic() + _GRACE
+    sent: dict[int, int] = {}
+    while alive := _descendants():
+        wanted = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+        for pid in alive:
+            if sent.get(pid) != wanted:
+                sent[pid] = wanted
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, wanted)
+        time.sleep(0.05)
+        _reap()
+    _reap()
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a file; empty when there is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """An object to a file, whole or not at all."""
+    partial = path.with_name(f"{path.name}.new")
+    partial.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    partial.replace(path)
