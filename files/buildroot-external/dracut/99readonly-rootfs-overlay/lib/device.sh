@@ -48,7 +48,8 @@ look_up() {
     [ "$partitions" != "$find_seen" ] || return 1
     find_seen=$partitions
     lower "${1%%=*}"
-    look_tag=$lowered look_value=${1#*=}
+    unquote "${1#*=}"
+    look_tag=$lowered look_value=$unquoted
     case $look_tag in
         uuid | partuuid)
             lower "$look_value"

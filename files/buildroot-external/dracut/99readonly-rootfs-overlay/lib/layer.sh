@@ -118,10 +118,13 @@ make_layer() {
 }
 
 record_base_id() {
-    layer_base_id=$base_id
     [ -n "$base_id" ] || return 0
-    echo "$base_id" >"$state/base-id.new" && mv "$state/base-id.new" "$state/base-id" ||
+    if echo "$base_id" >"$state/base-id.new" && mv "$state/base-id.new" "$state/base-id"; then
+        layer_base_id=$base_id
+    else
+        rm -f "$state/base-id.new"
         warn "cannot record the base's identity on $rw_device"
+    fi
 }
 
 # like_directory FROM TO: owner, mode and extended attributes.

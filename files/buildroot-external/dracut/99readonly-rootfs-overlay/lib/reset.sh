@@ -63,8 +63,7 @@ reset_layer() {
         rename "$work" "$trash"
     fi
     set_strays_aside
-    layer_base_id=
-    make_layer || make_room || return
+    make_fresh_layer || return
     put_kept_back
     # All of the new layer is on the device before the request is gone.
     sync
@@ -94,7 +93,9 @@ next_trash() {
 
 # rename FROM TO: also when FROM was made immutable.
 rename() {
-    mv "$1" "$2" 2>/dev/null || { chattr -ia "$1" 2>/dev/null && mv "$1" "$2"; }
+    mv "$1" "$2" 2>/dev/null && return
+    chattr -ia "$1" "$rfs/rw" 2>/dev/null
+    mv "$1" "$2"
 }
 
 # set_strays_aside: everything on the file system goes, also what is not the overlay's.
@@ -111,13 +112,21 @@ set_strays_aside() {
     set -f
 }
 
-# make_room: on a full file system the old data has to go now, not later.
-make_room() {
-    warn "no space for a fresh layer: deleting the old one first"
+# make_fresh_layer: on a full file system the old data has to go now, not later.
+make_fresh_layer() {
+    layer_base_id=
+    make_layer && has_room && return
+    warn "no space for a fresh layer on $rw_device: deleting the old one first"
     set +f
     rm -rf "$rfs"/rw/trash.*
     set -f
     make_layer
+}
+
+# has_room: for what the kernel makes in the work directory, and for the count of tries.
+# The kernel clears it away.
+has_room() {
+    mkdir "$work/work" "$work/work/1" "$work/work/2" 2>/dev/null
 }
 
 # gather_keep_list: sets $keep to the paths, one a line; from the request and from the
