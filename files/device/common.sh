@@ -1,0 +1,19 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2034 # For the script that follows.
+#
+# The beginning of every script: the environment, and where the layers are.
+LC_ALL=C TZ=UTC0
+export LC_ALL TZ
+PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+
+fail() {
+	echo "$*" >&2
+	exit 1
+}
+
+rfs=/media/rfs
+[ ! -d /.rfs/ro ] || rfs=/.rfs
+lower=$rfs/ro
+upper=$rfs/rw/upperdir
+state=$rfs/rw/state

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2154 # common.sh: rfs upper state
+#
+# Prints sections that begin with a line @name; @changes counts names, which may hold newlines.
+section() {
+	printf '\n@%s\n' "$1"
+}
+
+section boot_id
+cat /proc/sys/kernel/random/boot_id
+section uptime
+cat /proc/uptime
+section release
+uname -r
+section mounts
+cat /proc/mounts
+section status
+[ ! -r "$rfs/status" ] || cat "$rfs/status"
+section rfs
+echo "$rfs"
+section space
+df -P -k "$rfs/rw" 2>/dev/null
+section inodes
+df -P -i "$rfs/rw" 2>/dev/null
+section changes
+[ ! -d "$upper" ] || find "$upper" -xdev -print0 | tr -cd '\000' | wc -c
+section request
+[ ! -e "$state/reset" ] || echo pending
+printf '\n@END\n'

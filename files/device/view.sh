@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2154 # common.sh: rfs lower upper. The caller assigns: layer
+#
+# Mounts the merged tree at $view for the script that follows, after @P and the mount table.
+printf '@P\n'
+cat /proc/mounts
+printf '\0\n'
+[ "$layer" = current ] || upper=$rfs/quarantine/upperdir
+[ -d "$lower" ] && [ -d "$upper" ] || { printf '@END\n'; exit 0; }
+
+view=
+cleanup() {
+	[ -z "$view" ] || { umount "$view"; rmdir "$view"; }
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM PIPE
+for place in "$rfs" /run /tmp /dev; do
+	case $(grep " $place " /proc/mounts) in
+	*" $place tmpfs "* | *" $place devtmpfs "*) ;;
+	*) continue ;;
+	esac
+	mkdir -m 0700 "$place/.overlay-view.$$" 2>/dev/null || continue
+	view=$place/.overlay-view.$$
+	break
+done
+[ -n "$view" ] || fail "no tmpfs on $rfs, /run, /tmp or /dev to look at the layers from"
+# A bind mount of the root shows the merged tree without what is mounted on top of it.
+if [ "$layer" = current ]; then
+	mount -o bind / "$view"
+else
+	mount -t overlay -o "ro,lowerdir=$upper:$lower" overlay "$view"
+fi || { rmdir "$view"; view=; fail "cannot look at the merged tree: are you root on the device?"; }
+export lower upper view

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules for devices have in common."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode: {}
+  diff_mode: {}
+  idempotent: {}
+notes:
+  - The device needs a POSIX shell and BusyBox, no Python. This is an action plugin that runs on the
+    controller and sends one shell script per round trip over the connection; set C(gather_facts=false).
+  - Connections must pass standard input on, as P(ansible.builtin.ssh#connection) does.
+"""
+
+    WAITING = r"""
+options:
+  timeout:
+    description:
+      - Seconds after which a device that does not come back is an error.
+    type: float
+    default: 300.0
+  sleep:
+    description:
+      - Seconds between two questions.
+    type: float
+    default: 1.0
+  connect_timeout:
+    description:
+      - Seconds that one attempt to connect may take.
+    type: int
+    default: 5
+"""
+
+    SELECTION = r"""
+options:
+  layer:
+    description:
+      - V(current) is the layer that the running system writes to.
+      - V(quarantine) is the user's layer that was set aside because it could not be booted.
+    type: str
+    choices: [current, quarantine]
+    default: current
+  paths:
+    description:
+      - Absolute paths, or shell patterns of them, to look at; each stands for all below it.
+        Empty means everything.
+    type: list
+    elements: str
+    default: []
+  exclude:
+    description:
+      - Paths or patterns to leave out, as in O(paths).
+    type: list
+    elements: str
+    default: []
+"""

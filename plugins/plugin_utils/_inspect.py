@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask a device for its differences: one round trip, two or three when the first leaves a question open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceError
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import (
+    Comparison,
+    Detail,
+    WholeTreeNeededError,
+    compare,
+)
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import Layers, parse_layers
+
+# Runs scripts of files/device/, one after the other as one; takes their variables and their input.
+Runner = Callable[[tuple[str, ...], dict[str, str | bytes], bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    layers: Layers
+    comparison: Comparison
+    whole: bool
+
+
+def inspect_layers(run: Runner, layer: str = "current") -> Inspection:
+    variables: dict[str, str | bytes] = {"layer": layer}
+    layers = parse_layers(run(("view", "diff"), {**variables, "scope": "upper"}, b""))
+    check_overlay(layers, layer)
+    whole = False
+    try:
+        comparison = compare(layers)
+    except WholeTreeNeededError:
+        whole = True
+        layers = parse_layers(run(("view", "diff"), {**variables, "scope": "all"}, b""))
+        comparison = compare(layers, whole=True)
+    if comparison.unsettled:
+        names = b"".join(b"./" + path + b"\0" for path in comparison.unsettled)
+        details = parse_details(run(("view", "details"), variables, names))
+        comparison = compare(layers, details, whole=whole)
+    return Inspection(layers, comparison, whole)
+
+
+def check_overlay(layers: Layers, layer: str) -> None:
+    """Without layers the device prints its mounts and nothing else."""
+    if layers.lower:
+        return
+    root = layers.mounts.get("/")
+    if layer == "quarantine":
+        raise DeviceError("no layer is set aside on this device: there is nothing in quarantine")
+    if root is None or root.fstype != "overlay":
+        kind = root.fstype if root else "unknown"
+        raise DeviceError(f"the root of this device is no overlay ({kind}): it has no user layer")
+    raise DeviceError("the layers are not below /media/rfs: the init of this device is not this collection's")
+
+
+def parse_details(output: bytes) -> dict[bytes, Detail]:
+    _mounts, _end, body = output.partition(b"\0\n")
+    fields = body.split(b"\0")
+    return {
+        fields[index][2:]: Detail(fields[index + 1], fields[index + 2])
+        for index in range(0, len(fields) - 2, 3)
+    }

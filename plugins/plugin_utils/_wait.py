@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait for a device, or for its next boot, by the kernel's boot ID."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ansible.errors import AnsibleError
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceAction, DeviceError
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._status import parse_sections
+
+
+@dataclass(frozen=True)
+class Boot:
+    boot_id: str
+    uptime: float
+    elapsed: float
+
+    def describe(self) -> dict[str, str | float]:
+        return {"boot_id": self.boot_id, "uptime": self.uptime, "elapsed": round(self.elapsed, 1)}
+
+
+def wait_for_boot(
+    action: DeviceAction,
+    *,
+    timeout: float,
+    sleep: float,
+    connect_timeout: int,
+    not_boot_id: str | None = None,
+) -> Boot:
+    """Ask until the device answers, with another boot ID if one is given."""
+    started = time.monotonic()
+    with suppress(AnsibleError, KeyError):  # Not every connection plugin has it.
+        action._connection.set_option("timeout", connect_timeout)
+    reason = "it was not asked in time"
+    while True:
+        try:
+            sections = parse_sections(action.run_script(("boot_id",)))
+            boot_id = sections["boot_id"].strip()
+            elapsed = time.monotonic() - started
+            if boot_id and boot_id != not_boot_id:
+                return Boot(boot_id, float(sections["uptime"].split()[0]), elapsed)
+            reason = "it answers, but has not been rebooted"
+        except (AnsibleError, DeviceError) as error:
+            reason = str(error).strip().splitlines()[-1]
+            _forget_connection(action)
+        if time.monotonic() - started + sleep > timeout:
+            raise DeviceError(f"the device did not come back within {timeout:g} s: {reason}")
+        time.sleep(sleep)
+
+
+def reboot(action: DeviceAction, *, delay: float, timeout: float, sleep: float, connect_timeout: int) -> Boot:
+    """Reboot and wait for the next boot."""
+    answer = parse_sections(action.run_script(("reboot",), {"delay": f"{delay:g}"}))
+    time.sleep(delay)
+    _forget_connection(action)
+    return wait_for_boot(
+        action,
+        timeout=timeout,
+        sleep=sleep,
+        connect_timeout=connect_timeout,
+        not_boot_id=answer["boot_id"].strip(),
+    )
+
+
+def _forget_connection(action: DeviceAction) -> None:
+    """A shared connection to the system that went down would be waited for."""
+    with suppress(AnsibleError, AttributeError):
+        action._connection.reset()

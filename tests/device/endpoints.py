@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Devices to log in to: dropbear on a loopback port, serving sessions inside a fake device."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from fake_device import FakeDevice
+
+DROPBEAR = ["/sbin/dropbear", "-F", "-E", "-s", "-R", "-P", "", "-p"]
+
+
+def make_key(path: Path) -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Endpoint:
+    """One dropbear in a chroot: the session's root is the device's."""
+
+    def __init__(self, device: FakeDevice, key: Path) -> None:
+        self.device = device
+        self.key = key
+        self.port = free_port()
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        ssh = self.device.root / "root/.ssh"
+        if not ssh.exists():
+            raise FileNotFoundError("install_ssh(base) comes before the device boots")
+        self._server = subprocess.Popen(
+            ["/usr/sbin/chroot", self.device.root, *DROPBEAR, f"127.0.0.1:{self.port}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(500):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        raise TimeoutError(f"dropbear does not listen on port {self.port}")
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.kill()
+            self._server.wait()
+
+    def variables(self) -> dict[str, object]:
+        """As an inventory's host has them."""
+        return {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": self.port,
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(self.key),
+            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
+            "ansible_ssh_use_tty": False,
+        }
+
+
+def install_ssh(base: Path, key: Path) -> None:
+    """Put dropbear, its libraries, its host key and the user's public key into a base."""
+    program = Path(shutil.which("dropbear") or "/usr/sbin/dropbear")
+    (base / "sbin").mkdir(exist_ok=True)
+    shutil.copy2(program, base / "sbin/dropbear")
+    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for word in listing.split():
+        library = Path(word)
+        if library.is_absolute():
+            target = base / library.relative_to("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(library, target)
+    (base / "etc/dropbear").mkdir(parents=True)
+    hostkey = base / "etc/dropbear/dropbear_ed25519_host_key"
+    subprocess.run(["dropbearkey", "-t", "ed25519", "-f", hostkey], check=True, capture_output=True)
+    ssh = base / "root/.ssh"
+    ssh.mkdir(mode=0o700, parents=True)
+    (base / "root").chmod(0o700)
+    shutil.copy2(key.with_suffix(".pub"), ssh / "authorized_keys")
+    (ssh / "authorized_keys").chmod(0o600)
+    (base / "etc/shells").write_text("/bin/sh\n")

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A device without hardware: BusyBox in a chroot whose root is a real overlay, mounted as the init does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+# What a stock Buildroot and Debian's busybox both have, and all that the scripts may use.
+APPLETS = """
+[ ash cat chmod chown cmp cut dd df echo env false find grep head id kill ln ls mkdir mktemp mount
+mv printf ps readlink reboot rm rmdir sed setsid sh sha256sum sleep sort sync tail tar test touch tr
+true umount uname wc xargs
+"""
+
+
+def busybox() -> Path:
+    """A static BusyBox; of the distributions that we test on, package busybox-static has it."""
+    found = shutil.which("busybox")
+    if found is None or b"statically linked" not in subprocess.check_output(["file", "-L", found]):
+        raise FileNotFoundError("a static busybox is needed: apt-get install busybox-static file")
+    return Path(found).resolve()
+
+
+def make_applets(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    shutil.copy2(busybox(), directory / "busybox")
+    for applet in APPLETS.split():
+        (directory / applet).symlink_to("busybox")
+
+
+def mount(*arguments: str | Path) -> None:
+    subprocess.run(["mount", *arguments], check=True)
+
+
+class FakeDevice:
+    """`base` is the read-only layer's tree, `root` the running system's."""
+
+    def __init__(self, directory: Path, applets: Path, *, overlay_options: str = "") -> None:
+        self.directory = directory
+        self.applets = applets
+        self.overlay_options = overlay_options
+        self.base = directory / "base"
+        self.root = directory / "root"
+        self.rfs = directory / "rfs"
+        self.upper = self.rfs / "rw" / "upperdir"
+        self.state = self.rfs / "rw" / "state"
+        directory.mkdir(parents=True)
+        mount("-t", "tmpfs", "device", directory)
+        for path in (self.base, self.root, self.rfs):
+            path.mkdir()
+        for name in ("bin", "dev", "media/rfs", "proc", "root", "run", "tmp", "etc"):
+            (self.base / name).mkdir(parents=True)
+        (self.base / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+
+    def boot(self) -> None:
+        mount("-t", "tmpfs", "-o", "mode=755", "rfs", self.rfs)
+        for name in ("ro", "rw"):
+            (self.rfs / name).mkdir()
+        mount("--bind", self.base, self.rfs / "ro")
+        mount("-t", "tmpfs", "rw", self.rfs / "rw")
+        for path in (self.upper, self.rfs / "rw/work"):
+            path.mkdir()
+        self.state.mkdir(mode=0o700)
+        self.mount_overlay()
+
+    def mount_overlay(self) -> None:
+        options = (
+            f"lowerdir={self.rfs}/ro,upperdir={self.upper},workdir={self.rfs}/rw/work{self.overlay_options}"
+        )
+        mount("-t", "overlay", "-o", options + self.overlay_options, "overlay", self.root)
+        mount("--rbind", self.rfs, self.root / "media/rfs")
+        mount("--bind", self.applets, self.root / "bin")
+        mount("-t", "proc", "proc", self.root / "proc")
+        mount("--bind", "/dev", self.root / "dev")
+
+    def shell(self, script: bytes, data: bytes = b"") -> bytes:
+        """Run a script as the plugins do: loaded from standard input, with BusyBox ash."""
+        loader = f'eval "$(dd bs=1 count={len(script)} 2>/dev/null)"'
+        answer = subprocess.run(
+            ["/usr/sbin/chroot", self.root, "/bin/sh", "-c", loader],
+            input=script + data,
+            capture_output=True,
+            env={"PATH": "/bin"},
+            check=False,
+        )
+        if answer.returncode != 0:
+            raise RuntimeError(f"exit status {answer.returncode}: {os.fsdecode(answer.stderr)}")
+        return answer.stdout
+
+    def stop(self) -> None:
+        """Lazily: takes all the mounts below at once."""
+        subprocess.run(["umount", "-l", self.directory], check=True)
+        self.directory.rmdir()
