@@ -31,7 +31,11 @@ runs() {
             }
             # shellcheck disable=SC2086
             set -- "$2" ${runs_magic#??}
-            runs "${2:-}" $(($1 + 1))
+            [ $# -gt 1 ] || {
+                cause="$resolved names no interpreter"
+                return 1
+            }
+            runs "$2" $(($1 + 1))
             ;;
         ?ELF*)
             read_loader "$newroot$resolved" || return

@@ -152,10 +152,20 @@ add_kept() {
             return
             ;;
     esac
-    case $newline$keep$newline in
-        *"$newline$add_path$newline"*) return ;;
-    esac
-    keep=${keep:+$keep$newline}$add_path
+    # One path inside another is kept with it.
+    add_list=$keep add_covered=no keep=
+    add_ifs=$IFS IFS=$newline
+    for add_old in $add_list; do
+        case $add_path/ in
+            "$add_old"/*) add_covered=yes ;;
+        esac
+        case $add_old/ in
+            "$add_path"/?*) ;;
+            *) keep=${keep:+$keep$newline}$add_old ;;
+        esac
+    done
+    IFS=$add_ifs
+    [ "$add_covered" = yes ] || keep=${keep:+$keep$newline}$add_path
 }
 
 newline='
@@ -174,16 +184,13 @@ put_kept_back() {
 }
 
 each_kept() { # FUNCTION
-    each_rest=$keep
-    while [ -n "$each_rest" ]; do
-        each_path=${each_rest%%"$newline"*}
-        case $each_rest in
-            *"$newline"*) each_rest=${each_rest#*"$newline"} ;;
-            *) each_rest= ;;
-        esac
+    each_ifs=$IFS IFS=$newline
+    for each_path in $keep; do
+        IFS=$each_ifs
         "$1" "$each_path"
         kept_number=$((kept_number + 1))
     done
+    IFS=$each_ifs
 }
 
 take_one_out() { # PATH
