@@ -179,6 +179,8 @@ assemble() {
     case $options in
         ro | ro,*) fail full "no space or no inodes for the overlay on ${rw_device:-tmpfs}" || return ;;
     esac
+    # A link of the user's would lead elsewhere.
+    [ ! -L "$newroot/media" ] || rfs_after=/.rfs
     stamp overlay
 }
 
