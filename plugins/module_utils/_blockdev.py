@@ -35,7 +35,11 @@ class System:
 
 @dataclass(frozen=True)
 class Device:
-    """One block device. C(serial) is the card's own where the reader tells it, else the reader's."""
+    """One block device.
+
+    C(serial) is the card's own where the reader tells it, else the reader's.
+    C(sequence) is the kernel's number for this insertion of this medium.
+    """
 
     path: str
     number: str
@@ -48,6 +52,7 @@ class Device:
     model: str
     serial: str
     port: str
+    sequence: str
     links: tuple[str, ...]
 
     @property
@@ -67,6 +72,7 @@ class Device:
             "model": self.model,
             "serial": self.serial,
             "port": self.port,
+            "sequence": self.sequence,
             "links": list(self.links),
         }
 
@@ -120,6 +126,7 @@ def describe(number: str, system: System) -> Device:
         or (_read(usb / "product") if usb else ""),
         serial=_serial(whole, usb),
         port=usb.name if usb else "",
+        sequence=_read(whole / "diskseq"),
         links=tuple(_links(node.name, system)),
     )
 

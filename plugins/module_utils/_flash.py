@@ -51,6 +51,7 @@ class Card:
     changed: bool = False
     to_write: int = 0
     seconds: float = 0.0
+    finished: float = field(default_factory=time.time)
     error: FlashError | None = None
 
     @property
@@ -125,10 +126,14 @@ def _recheck(device: Device, system: System) -> Callable[[], None]:
 
     def check() -> None:
         now = describe(device.number, system)
-        if (now.size, now.serial, now.port) != (device.size, device.serial, device.port):
+        if _insertion(now) != _insertion(device):
             raise FlashError("vanished", f"{device.name}: another card is in its place")
 
     return check
+
+
+def _insertion(device: Device) -> tuple[int, str, str, str]:
+    return device.size, device.serial, device.port, device.sequence
 
 
 def _run(card: Card, job: CardJob, check: bool) -> None:
@@ -146,6 +151,7 @@ def _run(card: Card, job: CardJob, check: bool) -> None:
         card.error = FlashError("read_error", f"{card.name}: {error.strerror}", error=error.errno)
     finally:
         card.seconds = time.monotonic() - start
+        card.finished = time.time()
 
 
 def _watch(running: list[Future[None]], cards: Sequence[Card], progress: Progress | None) -> None:

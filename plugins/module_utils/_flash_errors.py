@@ -23,6 +23,7 @@ ADVICE = {
     "busy": "end the program that has it open, for example another flash run",
     "read_only": "slide the card's lock switch, or replace the card: worn-out cards lock themselves",
     "not_removable": "add non_removable to allow if this is really the disk to overwrite",
+    "known": "take it out and insert the next one",
     "too_small": "use a larger card",
     "too_big": "raise max_size if this is really the disk to overwrite",
     "sector_size": "use a card with 512-byte sectors",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from ._flash import Card
@@ -34,6 +35,7 @@ def card_result(card: Card, image: Image, verify: str, check: bool) -> dict[str,
         "host": card.target.host,
         "device": card.device.as_dict() if card.device else None,
         "image_id": image.id,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(card.finished)),
         "changed": card.changed,
         "status": _status(card, check),
         "before": card.contents_before,

@@ -34,7 +34,7 @@ def run(params: Mapping[str, Any], check: bool, system: System | None = None) ->
         cache=cache,
         rules=Rules(tuple(params["allow"]), size_of(params["max_size"], "max_size")),
     )
-    cards = [_card(target, params["seed"]) for target in params["targets"]]
+    cards = [_card(target, params["expect"], params["seed"]) for target in params["targets"]]
     image = _image(params, cache)
     try:
         _look(cards, system)
@@ -44,13 +44,17 @@ def run(params: Mapping[str, Any], check: bool, system: System | None = None) ->
         os.close(image.fd)
 
 
-def _card(given: Mapping[str, Any], common: Sequence[Mapping[str, Any]]) -> Card:
+def _card(given: Mapping[str, Any], expect: Mapping[str, Any], seed: Sequence[Mapping[str, Any]]) -> Card:
     target = Target(
-        **{name: given[name] or "" for name in ("path", "serial", "model", "port", "host")},
-        min_size=size_of(given["min_size"], "min_size"),
-        max_size=size_of(given["max_size"], "max_size"),
+        path=given["path"] or "",
+        serial=given["serial"] or "",
+        model=given["model"] or expect.get("model") or "",
+        port=given["port"] or "",
+        min_size=size_of(given["min_size"] or expect.get("min_size"), "min_size"),
+        max_size=size_of(given["max_size"] or expect.get("max_size"), "max_size"),
+        host=given["host"] or "",
     )
-    return Card(target, tuple(seed_file(entry) for entry in [*common, *given["seed"]]))
+    return Card(target, tuple(seed_file(entry) for entry in [*seed, *given["seed"]]))
 
 
 def _image(params: Mapping[str, Any], cache: Path) -> Image:

@@ -29,24 +29,21 @@ class Query:
     min_size: int = 0
     max_size: int = 0
     allow: tuple[str, ...] = ()
+    known: tuple[tuple[str, str], ...] = ()
 
 
-def look(
-    query: Query, wait_for: str | None, timeout: float, system: System | None = None
-) -> list[dict[str, Any]]:
-    """The disks with their refusals, at once or when what is waited for has come."""
+def look(query: Query, wait: bool, timeout: float, system: System | None = None) -> list[dict[str, Any]]:
+    """The disks with their refusals, at once or when there is one without any."""
     system = system or System()
     limit = time.monotonic() + timeout
     while True:
         cards = [_judged(device, query, system) for device in _chosen(query, system)]
-        there = not cards if wait_for == "gone" else any(card["usable"] for card in cards)
-        if wait_for is None or there:
+        if not wait or any(card["usable"] for card in cards):
             return cards
         if time.monotonic() >= limit:
-            refused = "; ".join(card["refusals"][0]["message"] for card in cards if card["refusals"])
-            missing = "the cards were not taken out" if wait_for == "gone" else "there is no card to flash"
+            refused = [card["refusals"][0]["message"] for card in cards if card["refusals"]]
             raise FlashError(
-                "not_found", f"after {timeout:g} s {missing}{f' ({refused})' if refused else ''}"
+                "not_found", "; ".join([f"after {timeout:g} s there is no card to flash", *refused])
             )
         time.sleep(_POLL)
 
@@ -83,4 +80,25 @@ def _judged(device: Device, query: Query, system: System) -> dict[str, Any]:
     target = Target(path=f"/dev/disk/by-path/{device.number}", min_size=query.min_size)
     rules = Rules(query.allow, query.max_size)
     reasons = [error.as_dict() for error in refusals(device, target, rules, system, query.image_size)]
-    return {**device.as_dict(), "contents": contents(device), "usable": not reasons, "refusals": reasons}
+    if (device.path, device.sequence) in query.known:
+        reasons.append(FlashError("known", f"{device.name}: is done").as_dict())
+    return {
+        **device.as_dict(),
+        "contents": contents(device),
+        "usable": not reasons,
+        "refusals": reasons,
+        "target": _target(device),
+        "insertion": {"path": device.path, "sequence": device.sequence},
+    }
+
+
+def _target(device: Device) -> dict[str, str]:
+    """What sdcard_flash takes to mean this very card, and no other that takes its place."""
+    named = {"serial": device.serial, "port": device.port}
+    size = f"{device.size}B"
+    return {
+        "path": device.path,
+        "min_size": size,
+        "max_size": size,
+        **{key: value for key, value in named.items() if value},
+    }

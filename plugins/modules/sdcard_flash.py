@@ -114,6 +114,20 @@ options:
             description: Numeric group id.
             type: int
             default: 0
+  expect:
+    description: What every card is expected to be, where its target does not say otherwise.
+    type: dict
+    default: {}
+    suboptions:
+      model:
+        description: The model.
+        type: str
+      min_size:
+        description: The card has at least this size.
+        type: str
+      max_size:
+        description: The card has at most this size.
+        type: str
   seed:
     description:
       - Files for the upper layer of each card's writable partition (directory C(upperdir) on the image's last
@@ -244,6 +258,11 @@ cards:
       type: str
       returned: always
       sample: 'mbr: ext2, ext4 (overlay)'
+    time:
+      description: When the card was done, by the station's clock, UTC.
+      type: str
+      returned: always
+      sample: '2026-11-21T22:19:32Z'
     image_id:
       description: Identity of what was flashed.
       type: str
@@ -345,6 +364,11 @@ ARGUMENTS = {
         "required": True,
         "options": TARGET,
         "required_one_of": [("path", "serial", "port")],
+    },
+    "expect": {
+        "type": "dict",
+        "default": {},
+        "options": {"model": {"type": "str"}, "min_size": {"type": "str"}, "max_size": {"type": "str"}},
     },
     "seed": {"type": "list", "elements": "dict", "default": [], "options": SEED},
     "grow": {"type": "bool", "default": False},

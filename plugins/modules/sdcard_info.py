@@ -11,7 +11,7 @@ version_added: 0.1.0
 description:
   - Lists the whole disks of a station with their identity, what is on them, and every reason for which
     M(br2.readonly_rootfs.sdcard_flash) would refuse them.
-  - Can wait for a card to be inserted or taken out.
+  - Can wait for a card to be inserted.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
 requirements:
   - Python 3.9 or newer on the station; root, to see what is on the disks
@@ -44,12 +44,27 @@ options:
     elements: str
     choices: [non_removable]
     default: []
-  wait_for:
+  wait:
+    description: Whether to wait until there is a disk that is not refused.
+    type: bool
+    default: false
+  known:
     description:
-      - V(usable) waits until there is a disk that is not refused.
-      - V(gone) waits until none of O(paths) and O(ports) has a card.
-    type: str
-    choices: [usable, gone]
+      - Cards that are done, by the RV(cards[].insertion) of an earlier look. They are refused as long as they
+        stay inserted.
+      - The kernel tells one insertion from the next since Linux 5.15.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The device node.
+        type: str
+        required: true
+      sequence:
+        description: The number of the insertion.
+        type: str
+        required: true
   timeout:
     description: How many seconds to wait. The module fails when they have passed.
     type: int
@@ -84,7 +99,7 @@ EXAMPLES = r"""
 - name: Wait for a card in one reader
   br2.readonly_rootfs.sdcard_info:
     ports: [1-1.4]
-    wait_for: usable
+    wait: true
     timeout: 3600
 """
 
@@ -136,6 +151,10 @@ cards:
       description: The USB port, empty for others.
       type: str
       returned: always
+    sequence:
+      description: The kernel's number for this insertion of this medium.
+      type: str
+      returned: always
     contents:
       description: Partition table and file systems.
       type: str
@@ -149,6 +168,15 @@ cards:
       description: Why it would not be - kind, message, and advice.
       type: list
       elements: dict
+      returned: always
+    insertion:
+      description: An element for O(known).
+      type: dict
+      returned: always
+    target:
+      description:
+        - An element for O(br2.readonly_rootfs.sdcard_flash#module:targets) that means this very card.
+      type: dict
       returned: always
 """
 
@@ -167,7 +195,16 @@ def main() -> None:
             "min_size": {"type": "str"},
             "max_size": {"type": "str", "default": "512G"},
             "allow": {"type": "list", "elements": "str", "choices": ["non_removable"], "default": []},
-            "wait_for": {"type": "str", "choices": ["usable", "gone"]},
+            "wait": {"type": "bool", "default": False},
+            "known": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "sequence": {"type": "str", "required": True},
+                },
+            },
             "timeout": {"type": "int", "default": 600},
         },
         supports_check_mode=True,
@@ -181,8 +218,9 @@ def main() -> None:
             min_size=size_of(params["min_size"], "min_size"),
             max_size=size_of(params["max_size"], "max_size"),
             allow=tuple(params["allow"]),
+            known=tuple((card["path"], card["sequence"]) for card in params["known"]),
         )
-        module.exit_json(changed=False, cards=look(query, params["wait_for"], params["timeout"]))
+        module.exit_json(changed=False, cards=look(query, params["wait"], params["timeout"]))
     except FlashError as error:
         module.fail_json(msg=f"{error.message}: {error.advice}", kind=error.kind)
 

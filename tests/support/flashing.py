@@ -22,6 +22,7 @@ def params(image: Path, devices: Sequence[str], **changes: Any) -> dict[str, Any
         "keyring": None,
         "bmap": None,
         "targets": [target(device) for device in devices],
+        "expect": {},
         "seed": [],
         "grow": False,
         "wipe": False,

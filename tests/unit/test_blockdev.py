@@ -202,7 +202,7 @@ def test_only_disks_with_a_medium_are_listed(station: Station) -> None:
 
 
 def test_waiting_for_a_card(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    station.disk("sdb", "8:16", size="0")
+    station.disk("sdb", "8:16", size="0", diskseq="7", device__serial="S1")
     place = "sys/devices/pci/block/sdb/size"
     slept = []
 
@@ -212,15 +212,19 @@ def test_waiting_for_a_card(station: Station, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("time.sleep", inserted)
     query = Query(max_size=1 << 40)
-    (card,) = look(query, "usable", 10, station.system)
+    (card,) = look(query, True, 10, station.system)
     assert card["usable"]
     assert len(slept) == 1
-    with pytest.raises(FlashError, match="were not taken out"):
-        look(query, "gone", 0, station.system)
+    assert resolve(Target(path="", serial="S1"), station.system).path == card["target"]["path"]
+    done = Query(max_size=1 << 40, known=((card["path"], "7"),))
+    with pytest.raises(FlashError, match=r"no card to flash.*is done"):
+        look(done, True, 0, station.system)
+    station.write("sys/devices/pci/block/sdb/diskseq", "8")
+    assert look(done, True, 0, station.system)[0]["usable"], "it was taken out, and another one inserted"
     station.write(place, "0")
-    assert look(query, "gone", 0, station.system) == []
     with pytest.raises(FlashError, match="there is no card to flash"):
-        look(query, "usable", 0, station.system)
+        look(query, True, 0, station.system)
+    assert look(query, False, 0, station.system) == []
 
 
 def test_sizes() -> None:
