@@ -1,12 +1,25 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: MIT
-# shellcheck shell=sh disable=SC2154 # common.sh: rfs lower upper. The caller assigns: layer
+# shellcheck shell=sh disable=SC2154 # common.sh: rfs lower upper state. The caller assigns: layer
 #
-# Mounts the merged tree at $view for the script that follows, after @P and the mount table.
+# Mounts the merged tree at $view for the script that follows. Prints, each up to a NUL: the mount
+# table (@P), the init's status and the layer looked at (@S), and what every reset keeps (@K).
+# layer=user is the quarantined one if there is one, else the current.
+if [ "$layer" = user ]; then
+	layer=current
+	[ ! -d "$rfs/quarantine/upperdir" ] || layer=quarantine
+fi
+if [ "$layer" = quarantine ]; then
+	upper=$rfs/quarantine/upperdir
+	state=$rfs/quarantine/state
+fi
 printf '@P\n'
 cat /proc/mounts
+printf '\0\n@S\n'
+[ ! -r "$rfs/status" ] || cat "$rfs/status"
+printf 'seen=%s\n\0\n@K\n' "$layer"
+[ ! -r "$state/keep" ] || cat "$state/keep"
 printf '\0\n'
-[ "$layer" = current ] || upper=$rfs/quarantine/upperdir
 [ -d "$lower" ] && [ -d "$upper" ] || { printf '@END\n'; exit 0; }
 
 view=

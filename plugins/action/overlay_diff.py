@@ -48,7 +48,7 @@ class ActionModule(DeviceAction):
             "different": any(change.kind != "copied_up" for change in changes),
             "counts": count_kinds(changes),
             "changes": [describe_change(change, packages) for change in changes],
-            "layer": layer,
+            "layer": inspection.layers.status.get("seen", layer),
             "xattrs": {"gnu": "full", "busybox": "to_first_nul"}.get(
                 inspection.layers.getfattr or "", "none"
             ),

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from ._build import BuildError, content_key, environment, file_sha256, run
+from ._build import BuildError, content_key, environment, file_sha256, locked, run
 from ._files import write_atomically
 
 TOOLS = {"apt-get": "apt", "dpkg-deb": "dpkg"}
@@ -129,6 +129,12 @@ class Apt:
         return self.archives / package.file
 
     def _fetch(self, key: list[str], update: bool, resolve: t.Callable[[], list[Package]]) -> list[Package]:
+        with locked(self.root):
+            return self._fetch_locked(key, update, resolve)
+
+    def _fetch_locked(
+        self, key: list[str], update: bool, resolve: t.Callable[[], list[Package]]
+    ) -> list[Package]:
         kept = self.root / "resolved" / f"{content_key(key)}.json"
         if kept.exists() and not update:
             packages = [Package(**entry) for entry in json.loads(kept.read_text())]

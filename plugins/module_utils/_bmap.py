@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ._files import write_atomically
 from ._image_map import BLOCK, ImageMap, image_map
 
 # Long ranges are split: a damaged one is then known closely, and checking them runs in parallel.
@@ -43,19 +43,7 @@ class Bmap:
 def write_bmap(image: str | os.PathLike[str], bmap: str | os.PathLike[str]) -> ImageMap:
     """Write the block map of an image file, whole or not at all; returns the map."""
     mapping = image_map(image, scan=True)
-    text = render(image, mapping)
-    target = Path(bmap)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as out:
-            os.fchmod(out.fileno(), 0o644)
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
+    write_atomically(Path(bmap), render(image, mapping))
     return mapping
 
 

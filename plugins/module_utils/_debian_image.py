@@ -203,7 +203,7 @@ def _make_in(
 
     image = images / board["kernel"]["image"]
     if kernel.tree:
-        _debian_kernel.embed(kernel, cpio, board, image, log)
+        _debian_kernel.embed(kernel, cpio, board, image, options.cache, log)
         watch.lap("kernel relink")
     else:
         shutil.copyfile(kernel.image, image)

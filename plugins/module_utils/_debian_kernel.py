@@ -49,7 +49,7 @@ def package_kernel(apt: Apt, name: str, cache: Path, update: bool) -> Kernel:
     """The distribution's binary kernel that a package such as linux-image-amd64 points to."""
     package = apt.fetch_newest(name, "linux-image-", update)
     kept = cache / "kernel" / f"package-{package.sha256[:32]}"
-    with locked(cache / "kernel"):
+    with locked(cache / "locks" / kept.name):
         if not kept.exists():
             if apt.offline:
                 raise OfflineError
@@ -73,7 +73,7 @@ def source_kernel(
     target = board["kernel"].get("target", board["kernel"]["image"])
     key = content_key(package.sha256, *configs, target, board["debian"])
     tree = cache / "kernel" / f"source-{key}"
-    with locked(cache / "kernel"):
+    with locked(cache / "locks" / tree.name):
         if not tree.exists():
             if apt.offline:
                 raise OfflineError
@@ -84,12 +84,14 @@ def source_kernel(
     return Kernel(image, release, package.version, tree=tree)
 
 
-def embed(kernel: Kernel, cpio: Path, board: t.Mapping[str, t.Any], image: Path, log: t.IO[str]) -> None:
+def embed(
+    kernel: Kernel, cpio: Path, board: t.Mapping[str, t.Any], image: Path, cache: Path, log: t.IO[str]
+) -> None:
     """Relink a kernel built from source with an initramfs inside; write the result to a path."""
     if kernel.tree is None:
         raise BuildError("The distribution's own kernel cannot take an initramfs in.")
     kept = kernel.tree / "embedded" / file_sha256(cpio)
-    with locked(kernel.tree):
+    with locked(cache / "locks" / kernel.tree.name):
         if not kept.exists():
             shutil.copyfile(cpio, kernel.tree / _INITRAMFS)
             _make(kernel.tree, board, log, kernel.image.name)

@@ -30,11 +30,14 @@ class FileSystem:
     free: tuple[tuple[int, int], ...] = ()
 
 
-def identify(fd: int, start: int, size: int) -> FileSystem | None:
-    """The file system in the I(size) bytes at I(start) of I(fd), C(None) when it is not known."""
+def identify(fd: int, start: int, size: int, free: bool = True) -> FileSystem | None:
+    """The file system in the I(size) bytes at I(start) of I(fd), C(None) when it is not known.
+
+    Without I(free), only what it is: cheap, whatever its size.
+    """
     for probe in (_ext, _squashfs, _erofs, _fat):
         try:
-            found = probe(fd, start, size)
+            found = probe(fd, start, size, free)
         except (struct.error, ValueError, IndexError):
             continue
         if found is not None:
@@ -46,16 +49,16 @@ def _text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
 
 
-def _ext(fd: int, start: int, size: int) -> FileSystem | None:
+def _ext(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
     ext = _image_ext.read_superblock(fd, start)
     if ext is None:
         return None
     length = ext.blocks * ext.block_size
-    free = tuple(_image_ext.free_ranges(fd, start, ext)) if length <= size else ()
-    return FileSystem(ext.type, length, ext.label, ext.uuid, free)
+    empty = tuple(_image_ext.free_ranges(fd, start, ext)) if free and length <= size else ()
+    return FileSystem(ext.type, length, ext.label, ext.uuid, empty)
 
 
-def _squashfs(fd: int, start: int, size: int) -> FileSystem | None:
+def _squashfs(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
     head = os.pread(fd, 96, start)
     if head[:4] != b"hsqs":
         return None
@@ -64,7 +67,7 @@ def _squashfs(fd: int, start: int, size: int) -> FileSystem | None:
     return FileSystem("squashfs", min(-(-used // 4096) * 4096, size))
 
 
-def _erofs(fd: int, start: int, size: int) -> FileSystem | None:
+def _erofs(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
     head = os.pread(fd, 128, start + 1024)
     if head[:4] != b"\xe2\xe1\xf5\xe0":
         return None
@@ -78,7 +81,7 @@ def _erofs(fd: int, start: int, size: int) -> FileSystem | None:
     return FileSystem("erofs", length, _text(head[64:80]), str(uuid.UUID(bytes=head[48:64])))
 
 
-def _fat(fd: int, start: int, size: int) -> FileSystem | None:
+def _fat(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
     boot = os.pread(fd, 512, start)
     if len(boot) < 512 or boot[510:] != b"\x55\xaa" or boot[0] not in (0xEB, 0xE9):
         return None
@@ -99,15 +102,16 @@ def _fat(fd: int, start: int, size: int) -> FileSystem | None:
     serial, label, name = struct.unpack_from("<I11s8s", boot, extra + 3)
     if not name.startswith(b"FAT"):
         return None
-    table = os.pread(fd, fat_sectors * sector, start + reserved * sector)
-    free: Ranges = []
-    width = per_cluster * sector
-    for index, entry in enumerate(_fat_entries(table, bits, clusters)):
-        if entry == 0:
-            at = data * sector + index * width
-            _append(free, at, at + width)
+    empty: Ranges = []
+    if free:
+        table = os.pread(fd, fat_sectors * sector, start + reserved * sector)
+        width = per_cluster * sector
+        for index, entry in enumerate(_fat_entries(table, bits, clusters)):
+            if entry == 0:
+                at = data * sector + index * width
+                _append(empty, at, at + width)
     ident = f"{serial >> 16:04X}-{serial & 0xFFFF:04X}"
-    return FileSystem("vfat", sectors * sector, _text(label), ident, tuple(free))
+    return FileSystem("vfat", sectors * sector, _text(label), ident, tuple(empty))
 
 
 def _fat_entries(table: bytes, bits: int, clusters: int) -> Iterator[int]:
@@ -117,8 +121,9 @@ def _fat_entries(table: bytes, bits: int, clusters: int) -> Iterator[int]:
             pair = table[number * 3 // 2] | table[number * 3 // 2 + 1] << 8
             yield pair >> 4 if number & 1 else pair & 0xFFF
         return
-    form, mask = ("<%dH", 0xFFFF) if bits == 16 else ("<%dI", 0x0FFFFFFF)
-    for entry in struct.unpack_from(form % clusters, table, 2 * bits // 8):
+    form, mask = ("<H", 0xFFFF) if bits == 16 else ("<I", 0x0FFFFFFF)
+    width = bits // 8
+    for (entry,) in struct.iter_unpack(form, table[2 * width : (2 + clusters) * width]):
         yield entry & mask
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import Change
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import Runner
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import Runner, after_preamble
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import Entry
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._present import describe_change, shown
 
@@ -29,8 +29,7 @@ def fetch_contents(run: Runner, layer: str, paths: Iterable[bytes]) -> Contents:
     """Of regular files, both versions as far as they exist."""
     names = b"".join(b"./" + path + b"\0" for path in paths)
     output = run(("view", "contents"), {"layer": layer}, names)
-    _mounts, _end, body = output.partition(b"\0\n")
-    header, _newline, archive = body.partition(b"\n")
+    header, _newline, archive = after_preamble(output).partition(b"\n")
     view, lower = (place.lstrip(b"/") + b"/./" for place in header.split(b" "))
     contents = Contents({}, {})
     for name, content in _members(archive):

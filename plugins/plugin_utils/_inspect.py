@@ -59,9 +59,10 @@ def check_overlay(layers: Layers, layer: str) -> None:
 
 
 def parse_details(output: bytes) -> dict[bytes, Detail]:
-    _mounts, _end, body = output.partition(b"\0\n")
-    fields = body.split(b"\0")
-    return {
-        fields[index][2:]: Detail(fields[index + 1], fields[index + 2])
-        for index in range(0, len(fields) - 2, 3)
-    }
+    fields = iter(after_preamble(output).split(b"\0"))
+    return {name[2:]: Detail(before, after) for name, before, after in zip(fields, fields, fields)}
+
+
+def after_preamble(output: bytes) -> bytes:
+    """What follows the three sections of view.sh."""
+    return output.split(b"\0\n", 3)[3]

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceError
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._status import Mount, parse_mounts
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._status import (
+    Mount,
+    parse_mounts,
+    parse_status,
+)
 
 TYPES = {
     b"-": "file",
@@ -73,6 +77,8 @@ class Layers:
     """What the device knows: paths are relative to the root, b"" is the root itself."""
 
     mounts: dict[str, Mount] = field(default_factory=dict)
+    status: dict[str, str] = field(default_factory=dict)
+    always_kept: list[bytes] = field(default_factory=list)
     merged: set[bytes] = field(default_factory=set)
     upper_names: set[bytes] = field(default_factory=set)
     upper: dict[bytes, Entry] = field(default_factory=dict)
@@ -117,6 +123,11 @@ def parse_layers(output: bytes) -> Layers:
         tag, *words = reader.until(b"\n").split()
         if tag == b"@P":
             layers.mounts = parse_mounts(reader.until(b"\0\n").decode("utf-8", "backslashreplace"))
+        elif tag == b"@S":
+            layers.status = parse_status(reader.until(b"\0\n").decode("utf-8", "backslashreplace"))
+        elif tag == b"@K":
+            lines = reader.until(b"\0\n").split(b"\n")
+            layers.always_kept = [line[5:].strip(b"/") for line in lines if line.startswith(b"keep=/")]
         elif tag in (b"@N", b"@O"):
             names_seen = {_plain(name) for name in reader.until(b"\0\n").split(b"\0") if name}
             if tag == b"@N":

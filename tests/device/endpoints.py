@@ -7,12 +7,16 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 from fake_device import FakeDevice
 
-DROPBEAR = ["/sbin/dropbear", "-F", "-E", "-s", "-R", "-P", "", "-p"]
+# In a PID namespace: `reboot` in the device asks process 1, which must not be the host's.
+SERVE = (
+    "unshare --pid --fork --kill-child /usr/sbin/chroot {root} /sbin/dropbear -F -E -s -R -p 127.0.0.1:{port}"
+)
 
 
 def make_key(path: Path) -> Path:
@@ -28,24 +32,18 @@ def free_port() -> int:
 
 
 class Endpoint:
-    """One dropbear in a chroot: the session's root is the device's."""
+    """One dropbear in a chroot: the session's root is the device's. It comes back after a reboot."""
 
     def __init__(self, device: FakeDevice, key: Path) -> None:
         self.device = device
         self.key = key
         self.port = free_port()
+        self._stopping = False
+        self._keeper = threading.Thread(target=self._serve, daemon=True)
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        ssh = self.device.root / "root/.ssh"
-        if not ssh.exists():
-            raise FileNotFoundError("install_ssh(base) comes before the device boots")
-        self._server = subprocess.Popen(
-            ["/usr/sbin/chroot", self.device.root, *DROPBEAR, f"127.0.0.1:{self.port}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._keeper.start()
         for _ in range(500):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -53,10 +51,22 @@ class Endpoint:
             time.sleep(0.01)
         raise TimeoutError(f"dropbear does not listen on port {self.port}")
 
+    def _serve(self) -> None:
+        while not self._stopping:
+            self.device.new_boot_id()
+            self._server = subprocess.Popen(
+                SERVE.format(root=self.device.root, port=self.port).split(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            self._server.wait()
+
     def stop(self) -> None:
+        self._stopping = True
         if self._server is not None:
             self._server.kill()
-            self._server.wait()
+        self._keeper.join()
 
     def variables(self) -> dict[str, object]:
         """As an inventory's host has them."""

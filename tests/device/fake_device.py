@@ -7,8 +7,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
+CHECKOUT = Path(__file__).parents[2]
 # What a stock Buildroot and Debian's busybox both have, and all that the scripts may use.
 APPLETS = """
 [ ash cat chmod chown cmp cut dd df echo env false find grep head id kill ln ls mkdir mktemp mount
@@ -56,6 +59,11 @@ class FakeDevice:
             (self.base / name).mkdir(parents=True)
         (self.base / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
 
+    def install_programs(self) -> None:
+        """What an image has on its base."""
+        overlay = CHECKOUT / "files/buildroot-external/rootfs-overlay"
+        shutil.copytree(overlay / "usr", self.base / "usr", symlinks=True)
+
     def boot(self) -> None:
         mount("-t", "tmpfs", "-o", "mode=755", "rfs", self.rfs)
         for name in ("ro", "rw"):
@@ -90,6 +98,20 @@ class FakeDevice:
         if answer.returncode != 0:
             raise RuntimeError(f"exit status {answer.returncode}: {os.fsdecode(answer.stderr)}")
         return answer.stdout
+
+    def new_boot_id(self) -> None:
+        boot_id = self.directory / "boot_id"
+        boot_id.write_text(f"{uuid.uuid4()}\n")
+        mount("--bind", boot_id, self.root / "proc/sys/kernel/random/boot_id")
+
+    def hide_layers(self) -> None:
+        mount("-t", "tmpfs", "nothing", self.root / "media/rfs")
+
+    def fill(self) -> None:
+        """No space is left on the writable layer."""
+        mount("-o", "remount,size=16k,nr_inodes=12", self.rfs / "rw")
+        with suppress(OSError):
+            (self.rfs / "rw/filler").write_bytes(bytes(1 << 20))
 
     def stop(self) -> None:
         """Lazily: takes all the mounts below at once."""

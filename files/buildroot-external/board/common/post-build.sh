@@ -8,11 +8,20 @@
 set -eu
 export LC_ALL=C
 
-identity=usr/lib/readonly-rootfs/base-id
+lib=usr/lib/readonly-rootfs
+identity=$lib/base-id
+boot=$(cd "$(dirname "$0")/../../dracut/99readonly-rootfs-overlay/lib" && pwd)
 
 cd "$1"
-mkdir -p "${identity%/*}"
+mkdir -p "$lib"
 rm -f "$identity"
+
+# With systemd, overlays on single directories use the boot script's own functions.
+if [ -e usr/lib/systemd/systemd ]; then
+    for part in log mount layer reset; do
+        install -m 0644 "$boot/$part.sh" "$lib/"
+    done
+fi
 
 id=$(
     {

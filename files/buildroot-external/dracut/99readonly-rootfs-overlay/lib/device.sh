@@ -123,21 +123,42 @@ has_partuuid() {
         *[0-9]p) has_disk=${has_disk%p} ;;
     esac
     case $2 in
-        ????????-??) # MBR: the disk's signature and the partition's number in hex
-            bytes "/dev/$has_disk" 440 4
-            # shellcheck disable=SC2086
-            set -- "$2" $hex
-            [ $# = 5 ] && [ "$1" = "$5$4$3$2-${1##*-}" ] && [ "$((0x${1##*-}))" = "$partn" ]
-            ;;
-        *) gpt_partuuid "/dev/$has_disk" "$partn" && [ "$partuuid" = "$2" ] ;;
+        ????????-??) mbr_partuuid "/dev/$has_disk" "$partn" ;;
+        *) gpt_partuuid "/dev/$has_disk" "$partn" ;;
     esac
+    [ "$partuuid" = "$2" ]
+}
+
+# mbr_partuuid DISK NUMBER: sets $partuuid: the disk's signature and the number in hex.
+mbr_partuuid() {
+    mbr_number=$2
+    bytes "$1" 440 4
+    # shellcheck disable=SC2086
+    set -- $hex
+    [ $# = 4 ] || return 1
+    partuuid=$4$3$2$1-
+    for mbr_digit in $((mbr_number / 16)) $((mbr_number % 16)); do
+        case $mbr_digit in
+            10) mbr_digit=a ;;
+            11) mbr_digit=b ;;
+            12) mbr_digit=c ;;
+            13) mbr_digit=d ;;
+            14) mbr_digit=e ;;
+            15) mbr_digit=f ;;
+        esac
+        partuuid=$partuuid$mbr_digit
+    done
+}
+
+gpt_block_size() { # DISK
+    gpt_block=512
+    [ ! -e "/sys/class/block/${1#/dev/}/queue/logical_block_size" ] ||
+        read -r gpt_block <"/sys/class/block/${1#/dev/}/queue/logical_block_size"
 }
 
 # gpt_partuuid DISK NUMBER: sets $partuuid.
 gpt_partuuid() {
-    gpt_block=512
-    [ ! -e "/sys/class/block/${1#/dev/}/queue/logical_block_size" ] ||
-        read -r gpt_block <"/sys/class/block/${1#/dev/}/queue/logical_block_size"
+    gpt_block_size "$1"
     gpt_disk=$1 gpt_number=$2
     bytes "$gpt_disk" "$gpt_block" 88
     case $hex in

@@ -28,8 +28,7 @@ open_console() {
     [ ! -e /proc/self/fd/0 ] || [ ! -e /proc/self/fd/1 ] || [ ! -e /proc/self/fd/2 ] || return 0
     # 'command' keeps the shell alive when the machine has no console at all.
     for open_console_try in /dev/console /dev/null; do
-        # shellcheck disable=SC2094
-        command exec 0<"$open_console_try" 1>"$open_console_try" 2>&1 && return
+        command exec 0<>"$open_console_try" 1>&0 2>&0 && return
     done
 }
 

@@ -19,7 +19,7 @@ root_type=$base_type
 rw_name=$rootrw
 rw_device=${rw_device:-}
 rw_type=${rw_type:-}
-quarantine=${quarantine:-}
+quarantine=${quarantine:+$rfs_after/quarantine}
 tries=${tries:-0}
 tries_max=$rootrwtries
 base_id=${base_id:-}
@@ -37,7 +37,6 @@ ready_mount_point() {
 }
 
 hand_over() { # ARGUMENT...
-    [ ! -L "$newroot/media" ] || rfs_after=/.rfs
     ready_mount_point "$rfs_after" && mount -o move "$rfs" "$newroot$rfs_after" ||
         warn "cannot move the layers' mounts to $rfs_after"
     for moved in /proc /dev; do

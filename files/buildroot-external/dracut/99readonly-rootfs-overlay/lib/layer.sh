@@ -3,10 +3,13 @@
 # shellcheck shell=sh disable=SC2015,SC2034,SC2154
 #
 # The writable layer: upperdir/, work/ and what is known about them in state/.
+# The directories are variables: the overlays on single directories are laid elsewhere.
 
-upper=$rfs/rw/upperdir
-work=$rfs/rw/work
-state=$rfs/rw/state
+base_dir=$rfs/ro
+rw_dir=$rfs/rw
+upper=$rw_dir/upperdir
+work=$rw_dir/work
+state=$rw_dir/state
 
 # open_layer: the user's layer, or a reason why not.
 open_layer() {
@@ -32,14 +35,14 @@ open_layer() {
 mount_layer() {
     without "$rootrwoptions" mode size nr_inodes nr_blocks huge
     layer_options=${kept:-rw}
-    mount_device "$rw_device" "$rfs/rw" "$layer_options" "$rootrwfstype" || {
+    mount_device "$rw_device" "$rw_dir" "$layer_options" "$rootrwfstype" || {
         rw_type=$fstype
         fail unmountable "rootrw=$rootrw: cannot mount $rw_device${fstype:+ as $fstype}: $cause"
         remake_layer || return
     }
     rw_type=$fstype
     # mount falls back to read-only by itself on write-protected media.
-    mount_options "$rfs/rw"
+    mount_options "$rw_dir"
     case $options in
         ro | ro,*) fail read-only "rootrw=$rootrw: $rw_device is read-only" ;;
     esac
@@ -49,7 +52,7 @@ mount_layer() {
 # could lead anywhere.
 is_own_directory() {
     [ ! -L "$1" ] && { [ -d "$1" ] || [ ! -e "$1" ]; } ||
-        fail odd "${1#"$rfs/rw/"} on $rw_device is not a directory"
+        fail odd "${1#"$rw_dir/"} on $rw_device is not a directory"
 }
 
 # is_own_file PATH: true for a regular file; reading a fifo would hang the boot.
@@ -60,8 +63,8 @@ is_own_file() {
 # read_base_id: sets $base_id; the builders' file, or else the file system's own identity.
 read_base_id() {
     base_id=
-    if is_own_file "$rfs/ro/usr/lib/readonly-rootfs/base-id"; then
-        read -r base_id <"$rfs/ro/usr/lib/readonly-rootfs/base-id" || :
+    if is_own_file "$base_dir/usr/lib/readonly-rootfs/base-id"; then
+        read -r base_id <"$base_dir/usr/lib/readonly-rootfs/base-id" || :
     fi
     if [ -z "$base_id" ] && [ -n "$base_device" ]; then
         read_superblock "$base_device" && base_id=${sb_uuid:+$sb_type-$sb_uuid}
@@ -110,7 +113,7 @@ make_layer() {
     if [ ! -d "$upper" ]; then
         # Under its name only when it is whole: / must have the base's owner and mode.
         { [ -d "$upper.new" ] || mkdir "$upper.new" 2>/dev/null; } &&
-            like_directory "$rfs/ro" "$upper.new" && mv "$upper.new" "$upper" ||
+            like_directory "$base_dir" "$upper.new" && mv "$upper.new" "$upper" ||
             fail full "cannot make upperdir/ on $rw_device: no space or no inodes" || return
         layer_base_id=
     fi
@@ -181,10 +184,10 @@ open_tmpfs() {
     without "$rootrwoptions" errors data commit discard nobarrier
     # shellcheck disable=SC2154
     [ "$layer" = tmpfs ] || kept=rw,noatime,mode=755
-    mount -t tmpfs -o "${kept:-rw,mode=755}" tmpfs "$rfs/rw" 2>"$rfs/.error" ||
-        mount -t tmpfs -o rw,mode=755 tmpfs "$rfs/rw" ||
+    mount -t tmpfs -o "${kept:-rw,mode=755}" tmpfs "$rw_dir" 2>"$rfs/.error" ||
+        mount -t tmpfs -o rw,mode=755 tmpfs "$rw_dir" ||
         fail tmpfs "cannot mount a tmpfs as the writable layer" || return
-    mkdir "$upper" "$work" && like_directory "$rfs/ro" "$upper"
+    mkdir "$upper" "$work" && like_directory "$base_dir" "$upper"
 }
 
 # set_layer_aside: the user's file system, if it could be mounted, goes read-only to
@@ -193,11 +196,11 @@ set_layer_aside() {
     error "booting without the writable layer: $detail"
     mount_options "$newroot"
     [ -z "$options" ] || umount "$newroot" || fatal "cannot take the overlay apart"
-    mount_options "$rfs/rw"
+    mount_options "$rw_dir"
     if [ -n "$options" ]; then
         mkdir -p "$rfs/quarantine"
-        mount -o remount,ro "$rfs/rw"
-        mount -o move "$rfs/rw" "$rfs/quarantine" && quarantine=$rfs/quarantine
+        mount -o remount,ro "$rw_dir"
+        mount -o move "$rw_dir" "$rfs/quarantine" && quarantine=$rfs/quarantine
     fi
     case $rootrwfallback in
         reboot) fatal "rootrwfallback=reboot" ;;

@@ -83,10 +83,10 @@ mount_device() {
         }
     fi
     mount_device_options=$3
-    # The journal of a read-only mount would be replayed into the device.
-    case $fstype,$3 in
-        ext[34],*,noload | ext[34],noload,*) ;;
-        ext[34],ro | ext[34],ro,* | ext[34],*,ro) mount_device_options=$3,noload ;;
+    # Mounting read-only would still replay the journal into the device.
+    case $fstype,$3, in
+        ext[34],ro,*) mount_device_options=$3,noload ;;
+        xfs,ro,* | f2fs,ro,*) mount_device_options=$3,norecovery ;;
     esac
     mount -t "$fstype" -o "$mount_device_options" "$1" "$2" 2>"$rfs/.error" && return
     first_error "$rfs/.error"
@@ -179,6 +179,8 @@ assemble() {
     case $options in
         ro | ro,*) fail full "no space or no inodes for the overlay on ${rw_device:-tmpfs}" || return ;;
     esac
+    # A link of the user's would lead elsewhere.
+    [ ! -L "$newroot/media" ] || rfs_after=/.rfs
     stamp overlay
 }
 

@@ -13,6 +13,7 @@ preflight() {
 # runs PATH DEPTH
 runs() {
     resolve "$1" || return
+    runs_program=$resolved
     [ -f "$newroot$resolved" ] || {
         cause="$resolved is missing"
         return 1
@@ -31,11 +32,15 @@ runs() {
             }
             # shellcheck disable=SC2086
             set -- "$2" ${runs_magic#??}
-            runs "${2:-}" $(($1 + 1))
+            [ $# -gt 1 ] || {
+                cause="$resolved names no interpreter"
+                return 1
+            }
+            runs "$2" $(($1 + 1))
             ;;
         ?ELF*)
             read_loader "$newroot$resolved" || return
-            [ -z "$loader" ] || loader_is_there
+            [ -z "$loader" ] || { loader_is_there && libraries_load; }
             ;;
         *)
             cause="$resolved is no program"
@@ -56,6 +61,21 @@ loader_is_there() {
             return 1
             ;;
     esac
+}
+
+# libraries_load: only a layer with libraries of its own can spoil them; then the loader
+# itself is asked. One that does not know --list refuses the base, too.
+libraries_load() {
+    for runs_directory in lib lib64 lib32 usr/lib usr/lib64 usr/lib32; do
+        [ ! -d "$upper/$runs_directory" ] || break
+        runs_directory=
+    done
+    [ -n "$runs_directory" ] || return 0
+    chroot "$newroot" "$loader" --list "$runs_program" >/dev/null 2>"$rfs/.error" ||
+        ! chroot "$rfs/ro" "$loader" --list "$runs_program" >/dev/null 2>&1 || {
+        first_error "$rfs/.error"
+        return 1
+    }
 }
 
 # resolve PATH: sets $resolved, all links followed as if $newroot were /.
@@ -100,6 +120,16 @@ resolve() {
                     ;;
             esac
         fi
+        # What init usually is a link to needs none either. The name that was guessed is
+        # resolved in its turn.
+        for resolve_usual in /bin/busybox /lib/systemd/systemd; do
+            # shellcheck disable=SC3013 # ash, dash and bash have -ef
+            if [ "$newroot$resolved/$resolve_name" -ef "$newroot$resolve_usual" ] &&
+                [ "$resolved/$resolve_name" != $resolve_usual ]; then
+                resolved='' resolve_rest=$resolve_usual$resolve_rest
+                continue 2
+            fi
+        done
         resolve_target=$(readlink "$newroot$resolved/$resolve_name")
         case $resolve_target in
             /*) resolved= ;;

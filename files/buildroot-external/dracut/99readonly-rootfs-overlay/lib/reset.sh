@@ -35,7 +35,7 @@ remake_layer() {
     esac
     warn "making a new $remake_type file system on $rw_device"
     mke2fs -q -F -t "$remake_type" "$@" "$rw_device" 2>"$rfs/.error" &&
-        mount_device "$rw_device" "$rfs/rw" "$layer_options" "$remake_type" &&
+        mount_device "$rw_device" "$rw_dir" "$layer_options" "$remake_type" &&
         reset=mkfs
 }
 
@@ -85,7 +85,7 @@ record_request() {
 next_trash() {
     trash_number=${trash_number:-0}
     while :; do
-        trash=$rfs/rw/trash.$trash_number
+        trash=$rw_dir/trash.$trash_number
         trash_number=$((trash_number + 1))
         [ -e "$trash" ] || [ -L "$trash" ] || break
     done
@@ -94,20 +94,20 @@ next_trash() {
 # rename FROM TO: also when FROM was made immutable.
 rename() {
     mv "$1" "$2" 2>/dev/null && return
-    chattr -ia "$1" "$rfs/rw" 2>/dev/null
+    chattr -ia "$1" "$rw_dir" 2>/dev/null
     mv "$1" "$2"
 }
 
 # set_strays_aside: everything on the file system goes, also what is not the overlay's.
 set_strays_aside() {
     set +f
-    for stray in "$rfs"/rw/* "$rfs"/rw/.[!.]* "$rfs"/rw/..?* "$rfs"/rw/lost+found/*; do
+    for stray in "$rw_dir"/* "$rw_dir"/.[!.]* "$rw_dir"/..?* "$rw_dir"/lost+found/*; do
         case $stray in
-            */upperdir | */upperdir.new | */work | */state | */trash.* | "$rfs/rw/lost+found") continue ;;
+            */upperdir | */upperdir.new | */work | */state | */trash.* | "$rw_dir/lost+found") continue ;;
         esac
         [ -e "$stray" ] || [ -L "$stray" ] || continue
         next_trash
-        rename "$stray" "$trash" || warn "cannot set ${stray#"$rfs/rw/"} aside"
+        rename "$stray" "$trash" || warn "cannot set ${stray#"$rw_dir/"} aside"
     done
     set -f
 }
@@ -118,7 +118,7 @@ make_fresh_layer() {
     make_layer && has_room && return
     warn "no space for a fresh layer on $rw_device: deleting the old one first"
     set +f
-    rm -rf "$rfs"/rw/trash.*
+    rm -rf "$rw_dir"/trash.*
     set -f
     make_layer
 }
@@ -152,10 +152,20 @@ add_kept() {
             return
             ;;
     esac
-    case $newline$keep$newline in
-        *"$newline$add_path$newline"*) return ;;
-    esac
-    keep=${keep:+$keep$newline}$add_path
+    # One path inside another is kept with it.
+    add_list=$keep add_covered=no keep=
+    add_ifs=$IFS IFS=$newline
+    for add_old in $add_list; do
+        case $add_path/ in
+            "$add_old"/*) add_covered=yes ;;
+        esac
+        case $add_old/ in
+            "$add_path"/?*) ;;
+            *) keep=${keep:+$keep$newline}$add_old ;;
+        esac
+    done
+    IFS=$add_ifs
+    [ "$add_covered" = yes ] || keep=${keep:+$keep$newline}$add_path
 }
 
 newline='
@@ -174,16 +184,13 @@ put_kept_back() {
 }
 
 each_kept() { # FUNCTION
-    each_rest=$keep
-    while [ -n "$each_rest" ]; do
-        each_path=${each_rest%%"$newline"*}
-        case $each_rest in
-            *"$newline"*) each_rest=${each_rest#*"$newline"} ;;
-            *) each_rest= ;;
-        esac
+    each_ifs=$IFS IFS=$newline
+    for each_path in $keep; do
+        IFS=$each_ifs
         "$1" "$each_path"
         kept_number=$((kept_number + 1))
     done
+    IFS=$each_ifs
 }
 
 take_one_out() { # PATH
@@ -227,8 +234,8 @@ put_one_back() { # PATH
         # As the old layer had it, or else the base.
         if [ -d "$trash_upper$put_done" ]; then
             like_directory "$trash_upper$put_done" "$upper$put_done"
-        elif [ -d "$rfs/ro$put_done" ] && [ ! -L "$rfs/ro$put_done" ]; then
-            like_directory "$rfs/ro$put_done" "$upper$put_done"
+        elif [ -d "$base_dir$put_done" ] && [ ! -L "$base_dir$put_done" ]; then
+            like_directory "$base_dir$put_done" "$upper$put_done"
         fi
     done
     mv "$put_from" "$upper$1" || error "cannot put $1 back: it is in state/${put_from##*/}"

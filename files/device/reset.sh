@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2154 # common.sh: rfs state. The caller assigns: action
+#
+# Requests a reset as the request file on standard input says, or withdraws it: action=cancel.
+[ -d "$rfs/quarantine/state" ] && state=$rfs/quarantine/state
+command -v overlay-reset >/dev/null || fail "the base has no overlay-reset: is it made by this collection?"
+wanted=$(cat; echo .)
+if [ "$action" = cancel ]; then
+	if [ -e "$state/reset" ]; then
+		overlay-reset --cancel >/dev/null || exit 1
+		printf '@changed\n'
+	fi
+elif [ ! -e "$state/reset" ] || [ "$(cat "$state/reset"; echo .)" != "$wanted" ]; then
+	set --
+	while IFS= read -r line; do
+		case $line in
+		keep=*) set -- "$@" --keep "${line#keep=}" ;;
+		mkfs=yes) set -- "$@" --mkfs ;;
+		esac
+	done <<END
+${wanted%.}
+END
+	overlay-reset "$@" >/dev/null || exit 1
+	printf '@changed\n'
+fi
+printf '@END\n'

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring the image to the station, and show how far each card is while the module runs there."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+import typing as t
+import uuid
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progress import Lines
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_transfer import (
+    companions,
+    is_address,
+    kept_name,
+)
+
+MODULE = "br2.readonly_rootfs.sdcard_flash"
+_POLL = 1.0
+# Wiping a large card through a slow reader takes hours, and nobody waits for a lost one for ever.
+_LIMIT = 24 * 3600
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        args = dict(self._task.args)
+        if args.get("image") and not is_address(args["image"]) and not _true(args.get("remote_src")):
+            args.update(self._bring(Path(args["image"]).expanduser(), args, task_vars))
+        if self._task.check_mode or self._task.async_val:
+            return self._module(args, task_vars, wrap_async=bool(self._task.async_val))
+        return self._watched(args, task_vars)
+
+    def _bring(self, image: Path, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Put the image and its block map on the station, once for each content."""
+        if not image.is_absolute():
+            image = Path(self._loader.path_dwim(str(image)))
+        if not image.is_file():
+            raise AnsibleActionFail(f"{image}: there is no such image on the controller")
+        files = companions(image, args.get("bmap"))
+        if self._connection.transport == "local":
+            return {name: str(path) for name, path in files.items()} | {"remote_src": True}
+        cache = self._cache(args)
+        placed = {}
+        for name, path in files.items():
+            target = f"{cache}/{kept_name(path)}"
+            if not self._remote_file_exists(target):  # type: ignore[no-untyped-call]
+                self._upload(path, target, task_vars)
+            placed[name] = target
+        return {**placed, "remote_src": True}
+
+    def _cache(self, args: dict[str, t.Any]) -> str:
+        base = args.get("cache_dir") or "~/.cache/br2-readonly-rootfs"
+        return str(self._remote_expand_user(f"{base}/images"))  # type: ignore[no-untyped-call]
+
+    def _upload(self, path: Path, target: str, task_vars: dict[str, t.Any]) -> None:
+        """Through the copy action, which knows every connection and user switch, in check mode too."""
+        display.display(f"[{task_vars.get('inventory_hostname', '')}] copying {path.name} to the station")
+        directory = str(Path(target).parent)
+        made = self._low_level_execute_command(f"umask 022 && mkdir -p {shlex.quote(directory)}")  # type: ignore[no-untyped-call]
+        if made["rc"]:
+            raise AnsibleActionFail(f"{directory}: cannot be made on the station ({made['stderr'].strip()})")
+        task = self._task.copy()
+        task.args = {"src": str(path), "dest": target, "mode": "0644"}
+        # The cache holds what can be made again: check mode needs the image there to compare it.
+        task.check_mode = False
+        copy = self._shared_loader_obj.action_loader.get(
+            "ansible.legacy.copy",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        result = copy.run(task_vars=task_vars)
+        if result.get("failed"):
+            raise AnsibleActionFail(f"{path}: cannot be copied to the station ({result.get('msg')})")
+
+    def _watched(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Run the module in the background and say where it is."""
+        progress = args.setdefault("progress_path", f"{self._cache(args)}/progress-{uuid.uuid4().hex}.json")
+        lines = Lines(str(task_vars.get("inventory_hostname", "")))
+        self._task.async_val = _LIMIT
+        try:
+            job = self._module(args, task_vars, wrap_async=True)
+        finally:
+            self._task.async_val = 0
+        if "ansible_job_id" not in job:
+            return job
+        while True:
+            time.sleep(_POLL)
+            status = self._status(job, task_vars)
+            shown = self._low_level_execute_command(f"cat {shlex.quote(progress)} 2>/dev/null")  # type: ignore[no-untyped-call]
+            for line in lines.new(_cards(shown["stdout"])):
+                display.display(line)
+            if status.get("finished"):
+                self._status(job, task_vars, mode="cleanup")
+                self._low_level_execute_command(f"rm -f {shlex.quote(progress)}")  # type: ignore[no-untyped-call]
+                for internal in ("ansible_job_id", "finished", "started", "results_file"):
+                    status.pop(internal, None)
+                return status
+
+    def _status(self, job: dict[str, t.Any], task_vars: dict[str, t.Any], **options: str) -> dict[str, t.Any]:
+        args = {"jid": job["ansible_job_id"], "_async_dir": str(Path(job["results_file"]).parent), **options}
+        result: dict[str, t.Any] = self._execute_module(
+            "ansible.legacy.async_status", module_args=args, task_vars=task_vars
+        )
+        return result
+
+    def _module(
+        self, args: dict[str, t.Any], task_vars: dict[str, t.Any], wrap_async: bool
+    ) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = self._execute_module(
+            MODULE, module_args=args, task_vars=task_vars, wrap_async=wrap_async
+        )
+        return result
+
+
+def _true(value: object) -> bool:
+    return str(value).lower() in ("true", "yes", "on", "1")
+
+
+def _cards(text: str) -> list[dict[str, t.Any]]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images from the network, kept on the station by their content."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ansible.module_utils.urls import open_url
+
+from ._flash_errors import FlashError
+from ._flash_image import check_sum
+
+_PIECE = 1 << 20
+
+
+def fetch(image: str, checksum: str, cache: Path) -> Path:
+    """The local file of an image, loaded if it is an address and not in the cache by its checksum."""
+    scheme = urlsplit(image).scheme.lower()
+    if scheme not in ("http", "https"):
+        path = Path(image).expanduser()
+        if not path.is_file():
+            raise FlashError("image", f"{image}: there is no such file")
+        return path
+    if scheme == "http" and not checksum:
+        raise FlashError("image", f"{image}: without TLS the image needs a checksum")
+    name = Path(urlsplit(image).path).name or "image"
+    kept = cache / "images" / f"{checksum.lower().rpartition(':')[2]}-{name}"
+    if checksum and kept.is_file():
+        # It is checked again when it is opened.
+        return kept
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        return _load(image, checksum, kept)
+    except OSError as error:
+        raise FlashError("image", f"{image}: cannot be loaded ({error})") from error
+
+
+def _load(image: str, checksum: str, kept: Path) -> Path:
+    handle, name = tempfile.mkstemp(dir=kept.parent, prefix=".load-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out, open_url(image, timeout=60) as answer:
+            expected = answer.headers.get("Content-Length")
+            while piece := answer.read(_PIECE):
+                out.write(piece)
+            if expected is not None and out.tell() != int(expected):
+                raise OSError(f"only {out.tell()} of {expected} bytes arrived")
+        if checksum:
+            check_sum(temporary, checksum)
+        temporary.replace(kept)
+        return kept
+    except BaseException:
+        temporary.unlink()
+        raise

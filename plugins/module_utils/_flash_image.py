@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Open an image, raw or compressed, and prove it whole before any card is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ._bmap import Bmap, BmapError, check_image, read_bmap
+from ._flash_errors import FlashError
+from ._flash_tools import run_tool
+from ._flash_unpack import open_unpacked
+from ._image_map import ImageMap, map_fd, with_mapped
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Image:
+    """An open image; the file behind C(fd) is raw, C(id) stands for its contents."""
+
+    fd: int
+    name: str
+    compression: str
+    mapping: ImageMap
+    id: str
+
+    @property
+    def size(self) -> int:
+        return self.mapping.size
+
+
+def open_image(path: Path, cache: Path, checksum: str = "", bmap: Path | None = None) -> Image:
+    """Check and open an image file; a compressed one is unpacked once, into a file without a name."""
+    digest = check_sum(path, checksum) if checksum else ""
+    fd, compression = open_unpacked(path, cache)
+    size = os.fstat(fd).st_size
+    mapping = map_fd(fd, size)
+    if bmap is not None:
+        try:
+            blocks = read_bmap(bmap)
+            check_image(fd, size, blocks, path.name)
+        except (BmapError, OSError) as error:
+            raise FlashError("image", str(error)) from error
+        mapping = with_mapped(mapping, fd, blocks.mapped())
+        digest = digest or _id_of(blocks)
+    return Image(fd, path.name, compression, mapping, digest or f"sha256:{_hash_used(fd, mapping)}")
+
+
+def neighbour(path: Path) -> Path | None:
+    """The block map that lies beside an image, named after it with or without its compression."""
+    for name in (path, path.with_suffix("")):
+        bmap = name.with_name(f"{name.name}.bmap")
+        if bmap.is_file():
+            return bmap
+    return None
+
+
+def check_sum(path: Path, checksum: str) -> str:
+    """Compare a file with C(algorithm:hex); returns that, in lower case."""
+    kind, _, wanted = checksum.lower().rpartition(":")
+    kind = kind or "sha256"
+    if kind not in ("sha256", "sha384", "sha512"):
+        raise FlashError(
+            "image", f"checksum {checksum!r} is not of the form sha256:HEX, sha384:HEX or sha512:HEX"
+        )
+    total = hashlib.new(kind)
+    try:
+        with path.open("rb") as given:
+            while piece := given.read(_PIECE):
+                total.update(piece)
+    except OSError as error:
+        raise FlashError("image", f"{path}: cannot be read ({error.strerror})", error=error.errno) from error
+    if total.hexdigest() != wanted:
+        raise FlashError("image", f"{path.name}: {kind} is {total.hexdigest()}, expected {wanted}")
+    return f"{kind}:{wanted}"
+
+
+def check_signature(path: Path, signature: Path, keyring: Path) -> None:
+    """Require a detached OpenPGP signature by a key of the keyring."""
+    ran = run_tool(["gpgv", "--keyring", str(keyring), str(signature), str(path)])
+    if ran.returncode:
+        said = ran.stderr.strip().splitlines()
+        raise FlashError(
+            "image", f"{path.name}: its signature is not valid ({said[-1] if said else 'gpgv failed'})"
+        )
+
+
+def _id_of(bmap: Bmap) -> str:
+    total = hashlib.sha256(repr(bmap.ranges).encode())
+    return f"map:{total.hexdigest()}"
+
+
+def _hash_used(fd: int, mapping: ImageMap) -> str:
+    total = hashlib.sha256()
+    for start, end in mapping.used():
+        total.update(b"%d-%d;" % (start, end))
+        for at in range(start, end, _PIECE):
+            total.update(os.pread(fd, min(_PIECE, end - at), at))
+    return total.hexdigest()

@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Unpack compressed images strictly: neither a cut nor a padded file passes for an image."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import subprocess
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ._flash_errors import FlashError
+from ._flash_tools import require
+
+_PIECE = 1 << 20
+_HOLE = 4096
+_MAGIC = ((b"\x1f\x8b", "gz"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
+
+
+def open_unpacked(path: Path, cache: Path) -> tuple[int, str]:
+    """A descriptor of the raw image, and how the file was compressed.
+
+    A compressed one is unpacked into a sparse file in I(cache) that has no name
+    and so vanishes with the process.
+    """
+    try:
+        given = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FlashError("image", f"{path}: cannot be read ({error.strerror})", error=error.errno) from error
+    head = os.pread(given, 6, 0)
+    compression = next((name for magic, name in _MAGIC if head.startswith(magic)), "raw")
+    if compression == "raw":
+        return given, compression
+    out = -1
+    try:
+        out = _nameless(cache)
+        _unpack(given, compression, out)
+        return out, compression
+    except (EOFError, zlib.error, lzma.LZMAError, FlashError) as error:
+        os.close(out)
+        if isinstance(error, FlashError) and error.kind == "tool":
+            raise
+        raise FlashError("image", f"{path.name}: is damaged or cannot be unpacked ({error})") from error
+    except OSError as error:
+        if out >= 0:
+            os.close(out)
+        raise FlashError("image", f"{cache}: cannot hold the unpacked image ({error.strerror})") from error
+    finally:
+        os.close(given)
+
+
+def _nameless(cache: Path) -> int:
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache, prefix="image-") as file:
+        return os.dup(file.fileno())
+
+
+def _unpack(given: int, compression: str, out: int) -> None:
+    if compression == "gz":
+        _write_sparse(out, _members(given, lambda: zlib.decompressobj(wbits=31)))
+        return
+    try:
+        # These write zeros as holes, as their output is a file.
+        command = {"xz": ["xz", "-dc", "-T0"], "zst": ["zstd", "-dcq", "--sparse"]}[compression]
+        command[0] = require(command[0])
+    except FlashError:
+        if compression != "xz":
+            raise
+        _write_sparse(out, _members(given, lzma.LZMADecompressor))
+        return
+    ran = subprocess.run(command, stdin=given, stdout=out, stderr=subprocess.PIPE, check=False)
+    if ran.returncode:
+        said = ran.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise FlashError("image", said[-1])
+
+
+class _Member(Protocol):
+    """What the decompressors of zlib and lzma have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _members(given: int, make: Callable[[], _Member]) -> Iterator[bytes]:
+    """The contents of all members of a file; what follows the last one and is none is an error."""
+    member = make()
+    at = 0
+    while piece := os.pread(given, _PIECE, at):
+        at += len(piece)
+        while piece:
+            if member.eof:
+                member = make()
+            yield member.decompress(piece)
+            piece = member.unused_data
+    if not member.eof:
+        raise EOFError("it ends too early")
+
+
+def _write_sparse(out: int, pieces: Iterator[bytes]) -> None:
+    """Write, leaving holes for zeros."""
+    zeros = bytes(_PIECE)
+    at = 0
+    for piece in pieces:
+        for low in range(0, len(piece), _HOLE):
+            block = piece[low : low + _HOLE]
+            if block != zeros[: len(block)]:
+                os.pwrite(out, block, at + low)
+        at += len(piece)
+    os.ftruncate(out, at)

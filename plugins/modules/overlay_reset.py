@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The code is in the action plugin of the same name.
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: overlay_reset
+short_description: Give a device its factory state back, as a whole or by path
+version_added: 0.1.0
+description:
+  - Requests that the init discards the user's layer at the next boot, and reboots the device if asked to.
+    The init does it atomically; see the boot documentation.
+  - Works on the layer that belongs to the user, also while it is set aside because it could not be booted.
+author: br2.readonly_rootfs contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - br2.readonly_rootfs._device
+  - br2.readonly_rootfs._device.waiting
+options:
+  state:
+    description:
+      - V(requested) makes the next boot reset the layer, V(cancelled) withdraws a request.
+    type: str
+    choices: [requested, cancelled]
+    default: requested
+  paths:
+    description:
+      - Absolute paths, or shell patterns of them, that get the base's state back with all below them.
+        Empty means everything.
+      - Everything else that the layer holds is put on the keep list of the request.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description:
+      - Absolute paths that survive with all below them, in addition to the device's own C(state/keep).
+    type: list
+    elements: str
+    default: []
+  mkfs:
+    description:
+      - Make the writable file system anew if it cannot be mounted.
+    type: bool
+    default: false
+  reboot:
+    description:
+      - Reboot, wait for the device, and fail unless it says that it was reset.
+    type: bool
+    default: false
+  delay:
+    description:
+      - Seconds between the request and the reboot, in which the device closes the connection in order.
+    type: float
+    default: 1.0
+attributes:
+  check_mode:
+    support: full
+    description: Lists what would be discarded.
+  diff_mode:
+    support: full
+    description: Shows the kinds and paths of the changes that go.
+  idempotent:
+    support: full
+    description: Nothing is requested when there is nothing to discard or the same is requested already.
+"""
+
+EXAMPLES = r"""
+- name: What would a factory reset discard?
+  br2.readonly_rootfs.overlay_reset:
+    keep: [/etc/dropbear, /root/.ssh]
+  check_mode: true
+  diff: true
+
+- name: Factory reset
+  br2.readonly_rootfs.overlay_reset:
+    keep: [/etc/dropbear, /root/.ssh]
+    reboot: true
+
+- name: Undo what was done to the network configuration
+  br2.readonly_rootfs.overlay_reset:
+    paths: [/etc/network]
+    reboot: true
+"""
+
+RETURN = r"""
+discarded:
+  description:
+    - The changes that go, as M(br2.readonly_rootfs.overlay_diff) lists them.
+    - Null if the layer cannot be read.
+  returned: when O(state=requested)
+  type: list
+  elements: dict
+  sample: [{path: /etc/hostname, kind: modified}]
+request:
+  description: The request that the init will find.
+  returned: when O(state=requested)
+  type: str
+  sample: "keep=/root/.ssh\n"
+rebooted:
+  description: Whether the device was rebooted.
+  returned: when O(state=requested)
+  type: bool
+  sample: true
+boot_id:
+  description: The kernel's ID of the new boot.
+  returned: after a reboot
+  type: str
+  sample: 2f6bba6d-9d0a-4a34-a2c1-9bb3dca30d3c
+uptime:
+  description: Seconds since that boot.
+  returned: after a reboot
+  type: float
+  sample: 5.04
+elapsed:
+  description: Seconds from the reboot to the answer.
+  returned: after a reboot
+  type: float
+  sample: 17.2
+"""

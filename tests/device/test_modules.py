@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The modules over ssh, on a device that has BusyBox and dropbear and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from controller import Controller
+from endpoints import Endpoint, install_ssh, make_key
+from fake_device import FakeDevice
+
+STATUS = "layer=persistent\ntries=1\ntries_max=3\nbase_id=abc\ntime_init=0.5\n"
+
+
+@pytest.fixture
+def device(applets: Path, tmp_path: Path) -> Iterator[FakeDevice]:
+    device = FakeDevice(tmp_path / "device", applets)
+    install_ssh(device.base, make_key(tmp_path / "key"))
+    device.install_programs()
+    (device.base / "etc/issue").write_text("base\n")
+    device.boot()
+    (device.rfs / "status").write_text(STATUS)
+    yield device
+    device.stop()
+
+
+@pytest.fixture
+def controller(device: FakeDevice, tmp_path: Path) -> Iterator[Controller]:
+    endpoint = Endpoint(device, tmp_path / "key")
+    endpoint.start()
+    yield Controller(tmp_path, {"device": endpoint})
+    endpoint.stop()
+
+
+def test_info(controller: Controller) -> None:
+    result = controller.module("overlay_info")
+    assert result["changed"] is False
+    assert result["info"]["layer"] == "persistent"
+    assert result["info"]["tries"] == 1
+    assert result["ansible_facts"]["readonly_rootfs"] == result["info"]
+
+
+def test_wait(controller: Controller) -> None:
+    assert controller.module("device_wait", {"timeout": 5})["boot_id"]
+
+
+def test_waiting_for_a_device_that_stays_as_it_is_ends(controller: Controller) -> None:
+    boot_id = controller.module("device_wait")["boot_id"]
+    result = controller.module("device_wait", {"timeout": 2, "sleep": 0.5, "not_boot_id": boot_id})
+    assert "did not come back within 2 s: it answers, but has not been rebooted" in result["msg"]
+
+
+def test_diff_shows_what_was_done(controller: Controller, device: FakeDevice) -> None:
+    (device.root / "etc/issue").write_text("user\n")
+    (device.root / "etc/new\nline").write_text("")
+    (device.root / "etc/shells").unlink()
+    result = controller.module("overlay_diff", {"paths": ["/etc"]}, "--diff")
+    assert {change["path"]: change["kind"] for change in result["changes"]} == {
+        "/etc/issue": "modified",
+        "/etc/new\nline": "added",
+        "/etc/shells": "deleted",
+    }
+    assert result["different"] is True
+    assert "+++ after: /etc/issue (modified)\n" in controller.output
+    assert "\n-base\n+user\n" in controller.output
+
+
+def test_diff_leaves_nothing_behind(controller: Controller, device: FakeDevice) -> None:
+    mounts = Path("/proc/mounts").read_text()
+    assert controller.module("overlay_diff")["changes"] == []
+    assert Path("/proc/mounts").read_text() == mounts
+    assert sorted(path.name for path in device.rfs.iterdir()) == ["ro", "rw", "status"]
+
+
+def test_diff_of_a_device_without_overlay(controller: Controller, device: FakeDevice) -> None:
+    device.hide_layers()
+    assert "the layers are not below /media/rfs" in controller.module("overlay_diff")["msg"]
+
+
+def test_reset_is_previewed_requested_once_and_cancelled(controller: Controller, device: FakeDevice) -> None:
+    request = device.state / "reset"
+    (device.root / "etc/issue").write_text("user\n")
+    (device.root / "etc/mine").write_text("")
+    arguments = {"keep": ["/etc/mine"]}
+
+    preview = controller.module("overlay_reset", arguments, "--check")
+    assert [change["path"] for change in preview["discarded"]] == ["/etc/issue"]
+    assert preview["changed"] is True
+    assert not request.exists()
+
+    assert controller.module("overlay_reset", arguments)["changed"] is True
+    assert request.read_text() == "keep=/etc/mine\n"
+    assert controller.module("overlay_reset", arguments)["changed"] is False
+    assert controller.module("overlay_info")["info"]["reset_pending"] is True
+
+    assert controller.module("overlay_reset", {"state": "cancelled"})["changed"] is True
+    assert not request.exists()
+    assert controller.module("overlay_reset", {"state": "cancelled"})["changed"] is False
+
+
+def test_reset_by_path_keeps_the_rest(controller: Controller, device: FakeDevice) -> None:
+    (device.root / "etc/issue").write_text("user\n")
+    (device.root / "etc/shells").unlink()
+    (device.root / "mine").mkdir()
+    result = controller.module("overlay_reset", {"paths": ["/etc/iss*"]})
+    assert [change["path"] for change in result["discarded"]] == ["/etc/issue"]
+    assert sorted((device.state / "reset").read_text().splitlines()) == ["keep=/etc/shells", "keep=/mine"]
+
+
+def test_reset_of_an_untouched_device_changes_nothing(controller: Controller, device: FakeDevice) -> None:
+    assert controller.module("overlay_reset")["changed"] is False
+    assert not (device.state / "reset").exists()
+
+
+def test_reset_of_a_temporary_layer_is_refused(controller: Controller, device: FakeDevice) -> None:
+    (device.rfs / "status").write_text("layer=tmpfs\n")
+    assert "each reboot discards it" in controller.module("overlay_reset")["msg"]
+
+
+def test_reset_of_a_full_device_says_so(controller: Controller, device: FakeDevice) -> None:
+    (device.root / "etc/mine").write_text("")
+    device.fill()
+    result = controller.module("overlay_reset", {"keep": ["/x"]})
+    assert "is the file system full?" in result["msg"]
+
+
+def test_reboot_comes_back_in_another_boot(controller: Controller) -> None:
+    before = controller.module("device_wait")["boot_id"]
+    assert controller.module("device_reboot", {}, "--check")["rebooted"] is False
+    assert controller.module("device_wait")["boot_id"] == before
+    result = controller.module("device_reboot", {"delay": 0.1, "timeout": 20, "sleep": 0.2})
+    assert result["rebooted"] is True
+    assert result["boot_id"] != before
+    assert controller.module("device_wait")["boot_id"] == result["boot_id"]
+
+
+def test_reset_with_reboot_fails_if_the_device_does_not_prove_it(
+    controller: Controller, device: FakeDevice
+) -> None:
+    (device.root / "etc/mine").write_text("")
+    result = controller.module("overlay_reset", {"reboot": True, "delay": 0.1, "timeout": 20, "sleep": 0.2})
+    assert "came back on layer persistent without having been reset" in result["msg"]
+
+
+@pytest.mark.parametrize("path", ["etc", "/../etc"])
+def test_paths_outside_the_root_are_refused(controller: Controller, path: str) -> None:
+    assert "is no absolute path" in controller.module("overlay_diff", {"paths": [path]})["msg"]

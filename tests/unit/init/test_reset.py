@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reset on a plain directory: no mount is needed to see what it renames."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run
+
+RESET = "rootrwtries=0 tries='' stale=no; reset_is_due && reset_layer && echo \"reset=$reset\""
+
+# After each command that changes something, or before it, the power may go.
+CUT = """
+cut_left=$1
+step() { [ "$cut_left" -gt 0 ] || exit 99; cut_left=$((cut_left - 1)); }
+mv() { step; command mv "$@" && step; }
+rm() { step; command rm "$@" && step; }
+mkdir() { step; command mkdir "$@" && step; }
+ln() { step; command ln "$@" && step; }
+sync() { :; }
+"""
+
+
+@pytest.fixture
+def rw(rfs: Path) -> Path:
+    """A layer in use, with what a reset must keep, drop or not follow."""
+    rw = rfs / "rw"
+    etc = rw / "upperdir/etc"
+    (etc / "ssh").mkdir(parents=True)
+    (etc / "ssh").chmod(0o700)
+    (etc / "ssh/key").write_text("secret\n")
+    (etc / "hostname").write_text("device\n")
+    (etc / "hidden").symlink_to("/etc/ssh")
+    (etc / "other").write_text("lost\n")
+    (rw / "upperdir/.dot").write_text("lost\n")
+    (rw / "work/work").mkdir(parents=True)
+    (rw / "state").mkdir()
+    (rw / "state/tries").write_text("a\nb\n")
+    (rw / "state/base-id").write_text("base-zero\n")
+    (rfs / "ro/etc").mkdir()
+    (rfs / "ro").chmod(0o755)
+    return rw
+
+
+def upper(rw: Path) -> list[str]:
+    return sorted(str(path.relative_to(rw / "upperdir")) for path in (rw / "upperdir").rglob("*"))
+
+
+def request(rw: Path, *lines: str, name: str = "reset") -> None:
+    (rw / "state" / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_not_due(run: Run, rw: Path) -> None:
+    assert run("reset_is_due || echo no") == "no\n"
+
+
+def test_everything_goes(run: Run, rw: Path) -> None:
+    (rw / "stray").mkdir()
+    (rw / ".hidden").write_text("")
+    (rw / "..odd").write_text("")
+    (rw / "lost+found").mkdir()
+    (rw / "lost+found/#12").write_text("")
+    request(rw)
+    assert run(RESET).endswith("reset=yes\n")
+    assert upper(rw) == []
+    names = {path.name for path in rw.iterdir() if not path.name.startswith("trash.")}
+    assert names == {"state", "upperdir", "work", "lost+found"}
+    assert [path.name for path in (rw / "state").iterdir()] == ["base-id"]
+    assert (rw / "state/base-id").read_text() == "base-one\n"
+    assert list((rw / "lost+found").iterdir()) == []
+
+
+def test_the_command_line_does_the_same(run: Run, rw: Path) -> None:
+    assert run(f"rootrwreset=yes; {RESET}").endswith("reset=yes\n")
+    assert upper(rw) == []
+    assert not (rw / "state/reset").exists()
+
+
+def test_a_first_boot_with_reset(run: Run, rfs: Path) -> None:
+    assert run(f"rootrwreset=yes; {RESET}").endswith("reset=yes\n")
+    assert upper(rfs / "rw") == []
+
+
+def test_kept(run: Run, rw: Path) -> None:
+    (rw / "upperdir/etc").chmod(0o711)
+    request(rw, "keep=/etc/ssh/", "keep=/etc/absent", "anything else", "keep=/etc/hidden")
+    request(rw, "keep=/etc/hostname", name="keep")
+    run(RESET)
+    assert upper(rw) == ["etc", "etc/hidden", "etc/hostname", "etc/ssh", "etc/ssh/key"]
+    assert (rw / "upperdir/etc/hidden").is_symlink()
+    assert (rw / "upperdir/etc").stat().st_mode & 0o777 == 0o711
+    assert (rw / "upperdir/etc/ssh").stat().st_mode & 0o777 == 0o700
+    assert sorted(path.name for path in (rw / "state").iterdir()) == ["base-id", "keep"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["etc/hostname", "/", "", "/etc/../etc/hostname", "/./etc/hostname", "//etc/hostname", "/etc/.."],
+)
+def test_paths_that_are_not_plain(run: Run, rw: Path, path: str) -> None:
+    request(rw, f"keep={path}")
+    assert "not a plain absolute path" in run(RESET)
+    assert upper(rw) == []
+
+
+def test_keep_does_not_follow_links(run: Run, rw: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("theirs\n")
+    (rw / "upperdir/out").symlink_to(outside)
+    request(rw, "keep=/out/file", "keep=/etc/hidden/key")
+    output = run(RESET)
+    assert "/out is a link" in output
+    assert "/etc/hidden is a link" in output
+    assert (outside / "file").read_text() == "theirs\n"
+    assert upper(rw) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "kept"),
+    [
+        ("/a /b", "/a /b"),
+        ("/a /a", "/a"),
+        ("/a /a/b", "/a"),
+        ("/a/b /a", "/a"),
+        ("/a/b /ab /a/c /a", "/ab /a"),
+        ("/a* /ab /a*/x", "/a* /ab"),
+        ("/x /a /a/b /y", "/x /a /y"),
+    ],
+)
+def test_the_keep_list(run: Run, paths: str, kept: str) -> None:
+    script = 'keep=; for path; do add_kept "$path"; done; echo "$keep"'
+    assert run(script, *paths.split()).splitlines() == kept.split()
+
+
+@pytest.mark.parametrize("pair", [("/etc", "/etc/ssh"), ("/etc/ssh", "/etc")])
+def test_one_kept_path_in_another(run: Run, rw: Path, pair: tuple[str, str]) -> None:
+    request(rw, *(f"keep={path}" for path in pair))
+    run(RESET)
+    assert upper(rw) == ["etc", "etc/hidden", "etc/hostname", "etc/other", "etc/ssh", "etc/ssh/key"]
+    assert sorted(path.name for path in (rw / "state").iterdir()) == ["base-id"]
+
+
+def test_a_cut_at_any_point(run: Run, rw: Path, tmp_path: Path) -> None:
+    """Whatever point the power goes at, the next boot ends where an undisturbed one does."""
+    (rw / "stray").write_text("")
+    request(rw, "keep=/etc/ssh", "keep=/etc/hostname")
+    start = tmp_path / "start"
+    shutil.copytree(rw, start, symlinks=True)
+    cuts = 0
+    for cut in range(200):
+        shutil.rmtree(rw)
+        shutil.copytree(start, rw, symlinks=True)
+        finished = "reset=yes" in run(CUT + RESET, str(cut), check=False)
+        if not finished:
+            cuts += 1
+            pending = (rw / "state/reset").exists()
+            if not pending:  # only after everything else is done
+                assert cut > 10
+            run(f"{RESET} || :")
+        assert upper(rw) == ["etc", "etc/hostname", "etc/ssh", "etc/ssh/key"], f"cut {cut}"
+        assert (rw / "upperdir/etc/ssh/key").read_text() == "secret\n"
+        assert sorted(path.name for path in (rw / "state").iterdir()) == ["base-id"], f"cut {cut}"
+        assert (rw / "state/base-id").read_text() == "base-one\n"
+        if finished:
+            break
+    assert cuts > 20

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images are proven whole before any card is touched."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import os
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash_unpack
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._bmap import write_bmap
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_errors import FlashError
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_fetch import fetch
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_image import (
+    check_signature,
+    neighbour,
+    open_image,
+)
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_unpack import open_unpacked
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._image_facts import image_facts
+from ansible_collections.br2.readonly_rootfs.tests.support import images
+
+CONTENT = random.Random(5).randbytes(300_000) + bytes(5 << 20) + b"end" + bytes(10_000)
+
+
+def packed(kind: str, content: bytes = CONTENT) -> bytes:
+    if kind == "gz":
+        return gzip.compress(content)
+    if kind == "xz":
+        return lzma.compress(content)
+    if shutil.which("zstd") is None:
+        pytest.skip("zstd is not installed")
+    return subprocess.run(["zstd", "-c"], input=content, check=True, capture_output=True).stdout
+
+
+@pytest.fixture(params=["gz", "xz", "zst", "xz in Python"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "xz in Python":
+
+        def missing(tool: str) -> str:
+            raise FlashError("tool", f"{tool} is missing")
+
+        monkeypatch.setattr(_flash_unpack, "require", missing)
+        return "xz"
+    return str(request.param)
+
+
+def test_a_compressed_image_is_unpacked_sparse(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "image"
+    file.write_bytes(packed(kind))
+    fd, compression = open_unpacked(file, tmp_path / "cache")
+    try:
+        assert compression == kind
+        assert os.fstat(fd).st_size == len(CONTENT)
+        assert os.pread(fd, len(CONTENT), 0) == CONTENT
+        assert os.fstat(fd).st_blocks * 512 < len(CONTENT) // 2
+        assert list((tmp_path / "cache").iterdir()) == []
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("damage", ["cut", "cut in half", "flipped", "garbage", "zeros"])
+def test_a_damaged_file_is_no_image(tmp_path: Path, kind: str, damage: str) -> None:
+    data = bytearray(packed(kind))
+    if damage == "cut":
+        del data[-1:]
+    elif damage == "cut in half":
+        del data[len(data) // 2 :]
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 1
+    else:
+        data += b"trailing garbage" if damage == "garbage" else bytes(5)
+    file = tmp_path / "image"
+    file.write_bytes(data)
+    with pytest.raises(FlashError, match=r"image: is damaged") as caught:
+        open_unpacked(file, tmp_path / "cache")
+    assert caught.value.kind == "image"
+
+
+def test_members_may_follow_each_other(tmp_path: Path) -> None:
+    """As pigz and bgzip write them."""
+    file = tmp_path / "image"
+    file.write_bytes(packed("gz", b"one") + packed("gz", b"two"))
+    fd, _ = open_unpacked(file, tmp_path)
+    assert os.pread(fd, 10, 0) == b"onetwo"
+    os.close(fd)
+
+
+def test_checksums(tmp_path: Path) -> None:
+    image = images.make_card_image(tmp_path, mib=1)
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    assert open_image(image, tmp_path, f"SHA256:{digest.upper()}").id == f"sha256:{digest}"
+    assert open_image(image, tmp_path, digest).id == f"sha256:{digest}"
+    for wrong in (f"sha256:{'0' * 64}", f"md5:{'0' * 32}", f"sha512:{digest}"):
+        with pytest.raises(FlashError) as caught:
+            open_image(image, tmp_path, wrong)
+        assert caught.value.kind == "image"
+
+
+def test_the_map_beside_an_image_is_used(tmp_path: Path) -> None:
+    image = images.make_card_image(tmp_path, mib=1)
+    assert neighbour(image) is None
+    bmap = tmp_path / "sdcard.img.bmap"
+    write_bmap(image, bmap)
+    assert neighbour(image) == bmap
+    assert neighbour(tmp_path / "sdcard.img.xz") == bmap
+    assert open_image(image, tmp_path, bmap=bmap).id.startswith("map:")
+
+
+def test_the_map_of_another_image_is_refused(tmp_path: Path) -> None:
+    image = images.make_card_image(tmp_path, mib=1)
+    bmap = tmp_path / "other.bmap"
+    other = shutil.copy(image, tmp_path / "other.img")
+    with Path(other).open("r+b") as out:
+        out.seek(440)
+        out.write(b"else")
+    write_bmap(other, bmap)
+    with pytest.raises(FlashError, match="do not match the block map"):
+        open_image(image, tmp_path, bmap=bmap)
+
+
+def test_a_foreign_map_adds_to_ours(tmp_path: Path) -> None:
+    """It may know of data that we take for free, never the other way round."""
+    image = images.make_card_image(tmp_path, mib=1)
+    ours = open_image(image, tmp_path)
+    free = next(extent for extent in ours.mapping.extents if extent.kind.value == "free")
+    bmap = tmp_path / "theirs.bmap"
+    block = free.start // 4096
+    bmap.write_text(
+        f'<bmap version="1.2"><ImageSize>{ours.size}</ImageSize><BlockSize>4096</BlockSize>'
+        f"<BlockMap><Range>{block}-{block}</Range></BlockMap></bmap>"
+    )
+    theirs = open_image(image, tmp_path, bmap=bmap)
+    assert theirs.mapping.summary()["free"] == ours.mapping.summary()["free"] - 4096
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FlashError, match="there is no such file"):
+        fetch(str(tmp_path / "none.img"), "", tmp_path)
+    with pytest.raises(FlashError, match="without TLS"):
+        fetch("http://example.org/sdcard.img", "", tmp_path)
+
+
+def test_a_kept_image_is_not_loaded_again(tmp_path: Path) -> None:
+    kept = tmp_path / "images" / "abc-sdcard.img"
+    kept.parent.mkdir()
+    kept.write_bytes(b"x")
+    assert fetch("http://host.invalid/sdcard.img", "sha256:abc", tmp_path) == kept
+
+
+@pytest.mark.skipif(not (shutil.which("gpg") and shutil.which("gpgv")), reason="gpg or gpgv is not installed")
+def test_signatures(tmp_path: Path) -> None:
+    home = tmp_path / "gnupg"
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", ""]
+    subprocess.run([*gpg, "--quick-gen-key", "flash@example.org", "ed25519"], check=True, capture_output=True)
+    keyring, image, signature = tmp_path / "keyring.gpg", tmp_path / "image", tmp_path / "image.sig"
+    subprocess.run([*gpg, "--export", "--output", str(keyring)], check=True)
+    image.write_bytes(b"image")
+    subprocess.run([*gpg, "--detach-sign", "--output", str(signature), str(image)], check=True)
+    check_signature(image, signature, keyring)
+    image.write_bytes(b"imagE")
+    with pytest.raises(FlashError, match="signature is not valid"):
+        check_signature(image, signature, keyring)
+
+
+def test_facts_of_an_image(tmp_path: Path) -> None:
+    image = images.make_card_image(tmp_path, mib=1)
+    (tmp_path / "manifest.json").write_text('{"board": "gate"}')
+    facts = image_facts(str(image))
+    assert facts["table"] == {"kind": "mbr", "id": "deadbeef"}
+    assert [part["filesystem"]["type"] for part in facts["partitions"]] == ["ext2", "ext4"]
+    assert sum(facts["map"].values()) == facts["size"] == image.stat().st_size
+    assert facts["sha256"] == hashlib.sha256(image.read_bytes()).hexdigest()
+    assert facts["manifest"] == {"board": "gate"}
+    assert facts["bmap"] is None
+    write_bmap(image, tmp_path / "sdcard.img.bmap")
+    assert image_facts(str(image))["bmap"] == str(tmp_path / "sdcard.img.bmap")
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(FlashError, match="is not JSON"):
+        image_facts(str(image))
