@@ -10,10 +10,10 @@ import typing as t
 from pathlib import Path
 
 from ._build import BuildError, environment, run
+from ._initramfs import InitramfsError, check
 
 TOOLS = {"dracut": "dracut-core", "cpio": "cpio", "ldconfig": "libc-bin"}
 _DRACUT = Path("/usr/lib/dracut")
-_NEEDED = ("init", "usr/bin/busybox")
 
 
 def make_initramfs(
@@ -53,28 +53,8 @@ def make_initramfs(
     command = ["dracut", "--force", "--no-compress", "--reproducible", *kernel, str(cpio)]
     run(command, log, env)
     cpio.chmod(0o644)
-    _check(cpio)
-
-
-def _check(cpio: Path) -> None:
-    """dracut ends well even when it failed to install what the module wants."""
-    with cpio.open("rb") as file:
-        names = _cpio_names(file)
-    missing = [name for name in _NEEDED if name not in names]
-    if missing:
-        raise BuildError(f"dracut made an initramfs without {', '.join(missing)}; its log says why.")
-
-
-def _cpio_names(file: t.BinaryIO) -> set[str]:
-    """The names in a newc archive."""
-    names: set[str] = set()
-    while True:
-        header = file.read(110)
-        if header[:6] != b"070701":
-            raise BuildError(f"{file.name} is not a cpio archive in newc format.")
-        size, length = int(header[54:62], 16), int(header[94:102], 16)
-        name = file.read(length)[:-1].decode()
-        if name == "TRAILER!!!":
-            return names
-        names.add(name.removeprefix("./"))
-        file.seek(-(110 + length) % 4 + size + -size % 4, 1)
+    try:
+        # dracut ends well even when it failed to install what the module wants.
+        check(cpio)
+    except InitramfsError as error:
+        raise BuildError(str(error)) from error

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import io
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._build import BuildError
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._filesystem_image import make_image
+
+CONFIG = Path(__file__).parents[2] / "files/buildroot-external/board/common/mke2fs.conf"
+EPOCH = 1_700_000_000
+
+
+def fill(tree: Path, seed: int, extra: int = 0) -> Path:
+    """The same files, written in another order for every seed."""
+    contents = random.Random(1)
+    files = {f"d{number % 7}/f {number:03}": contents.randbytes(2000) for number in range(200)}
+    for number in range(extra):
+        files[f"z/new{number}"] = contents.randbytes(4000)
+    names = list(files)
+    random.Random(seed).shuffle(names)
+    for name in names:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(files[name])
+    (tree / "link").symlink_to("d1")
+    (tree / "run").write_text("#!/bin/sh\n")
+    (tree / "run").chmod(0o755)
+    for path in [tree, *tree.rglob("*")]:
+        os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)
+    return tree
+
+
+def image_of(tree: Path, kind: str, target: Path, size: str = "4M") -> bytes:
+    make_image(kind, tree, target, size, "board", CONFIG, EPOCH, io.StringIO())
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext4", "squashfs", "erofs"])
+def test_the_same_tree_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    first = image_of(fill(tmp_path / "one", 1), kind, tmp_path / "a")
+    time.sleep(1.1)
+    second = image_of(fill(tmp_path / "elsewhere/two", 2), kind, tmp_path / "b")
+    assert first == second
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext4"])
+def test_the_image_is_sound_and_all_roots(tmp_path: Path, kind: str) -> None:
+    image_of(fill(tmp_path / "tree", 1), kind, tmp_path / "image")
+    subprocess.run(["e2fsck", "-fn", tmp_path / "image"], check=True, capture_output=True)
+    said = subprocess.run(
+        ["debugfs", "-R", "stat /run", tmp_path / "image"], check=True, capture_output=True, text=True
+    ).stdout
+    assert "Mode:  0755" in said
+    assert "User:     0   Group:     0" in said
+    assert {line.split()[1].split(":")[0] for line in said.splitlines() if "time:" in line} == {hex(EPOCH)}
+
+
+def test_a_small_change_is_a_small_change(tmp_path: Path) -> None:
+    before = image_of(fill(tmp_path / "one", 1), "ext2", tmp_path / "a")
+    after = image_of(fill(tmp_path / "two", 1, extra=3), "ext2", tmp_path / "b")
+    differing = sum(before[at : at + 4096] != after[at : at + 4096] for at in range(0, len(before), 4096))
+    assert 0 < differing < 20
+
+
+def test_a_tree_that_does_not_fit_says_what_to_raise(tmp_path: Path) -> None:
+    tree = fill(tmp_path / "tree", 1)
+    (tree / "big").write_bytes(random.Random(1).randbytes(5 << 20))
+    with pytest.raises(BuildError, match=r"does not fit into 4M: raise disk\.root"):
+        image_of(tree, "ext2", tmp_path / "image")
+
+
+def test_a_name_that_cannot_be_quoted_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / 'tree/a"b').touch()
+    with pytest.raises(BuildError, match="quotation mark"):
+        image_of(tmp_path / "tree", "ext2", tmp_path / "image")
