@@ -42,10 +42,6 @@ _LOST = re.compile(r"dracut\S*: .*(?:FAILED|ERROR|not found \(required by)")
 class FailedError(BuildrootError):
     """The build failed, or made what must not be used."""
 
-    def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message)
-        self.details = details
-
 
 @dataclass(frozen=True)
 class Build:
@@ -110,7 +106,7 @@ class Build:
         os.umask(0o022)
         self.job.start(
             steps,
-            environment(os.environ, self.environment),
+            environment(os.environ, {**self.tree.trusted(), **self.environment}),
             self.tree.source,
             {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": self._build_directories()},
         )

@@ -22,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE = 5.0
 
 
-class JobError(Exception):
+class JobError(BuildrootError):
     """A job that cannot be started, found or ended."""
 
 
@@ -131,6 +133,7 @@ class Job:
             os.setsid()
             if os.fork():
                 os._exit(0)
+            _close_all_but(lock, told)
             null = os.open(os.devnull, os.O_RDWR)
             for standard in (0, 1, 2):
                 os.dup2(null, standard)
@@ -199,6 +202,14 @@ class _Supervisor:
             pid, status = os.waitpid(-1, 0)
             if pid == main.pid:
                 return os.waitstatus_to_exitcode(status)
+
+
+def _close_all_but(*kept: int) -> None:
+    """Whoever waits for the end of a pipe of this process must not wait for the build."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if int(entry.name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(entry.name))
 
 
 def _die_with_parent() -> None:

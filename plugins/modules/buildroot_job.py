@@ -104,9 +104,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_build import Build, FailedError
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_build import Build
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_job import JobError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
 
 
 def run(build: Build, state: str, force: bool, check_mode: bool) -> dict[str, Any]:
@@ -135,6 +136,7 @@ def main() -> None:
             "buildroot_dir": {"type": "path", "required": True},
             "output_dir": {"type": "path", "required": True},
             "external": {"type": "list", "elements": "path", "default": []},
+            "user": {"type": "str", "default": ""},
             "jobs": {"type": "int", "default": 0},
             "environment": {"type": "dict", "default": {}},
             "artefacts": {"type": "list", "elements": "str", "default": []},
@@ -155,13 +157,15 @@ def main() -> None:
         p["artefacts"],
         p["initramfs"],
     )
-    try:
+
+    def work() -> dict[str, Any]:
         tree.check()
-        result = run(build, p["state"], p["force"], module.check_mode)
-    except FailedError as error:
+        return run(build, p["state"], p["force"], module.check_mode)
+
+    try:
+        result = run_as(p["user"], work)
+    except BuildrootError as error:
         module.fail_json(msg=str(error), **error.details)
-    except (BuildrootError, JobError) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(**result)
 
 

@@ -57,10 +57,9 @@ EXAMPLES = r"""
     buildroot_dir: /srv/buildroot
     output_dir: /srv/output/qemu_x86_64
     external: [/srv/external]
+    user: builder
     artefacts: [bzImage, rootfs.cpio, rootfs.ext2]
     initramfs: rootfs.cpio
-  become: true
-  become_user: builder
 """
 
 RETURN = r"""
