@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -193,7 +194,7 @@ class _Supervisor:
                     stderr=subprocess.STDOUT,
                     pass_fds=(self.lock,),
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=functools.partial(_die_with, os.getpid()),
                 )
             except OSError as error:
                 log.write(f"{command[0]}: {error.strerror}\n".encode())
@@ -212,8 +213,11 @@ def _close_all_but(*kept: int) -> None:
                 os.close(int(entry.name))
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # It may have died before.
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _prctl(option: int, value: int) -> None:
