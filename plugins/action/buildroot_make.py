@@ -29,7 +29,6 @@ class ActionModule(ActionBase):
             "buildroot_dir",
             "output_dir",
             "external",
-            "user",
             "jobs",
             "environment",
             "artefacts",

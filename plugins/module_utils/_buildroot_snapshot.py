@@ -20,8 +20,6 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tre
 )
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._kconfig import read_values
 
-# Where compiled objects are kept does not change them.
-_HARMLESS = re.compile(r"^CCACHE_")
 _SKIPPED = {".git", STATE, "__pycache__", "dl", "output"}
 
 
@@ -40,7 +38,7 @@ def take(tree: Tree, environment: Mapping[str, str]) -> dict[str, Any]:
     return {
         "buildroot": _identity(tree.source),
         "config": values,
-        "environment": {name: value for name, value in environment.items() if not _HARMLESS.match(name)},
+        "environment": dict(environment),
         "external": [str(path) for path in tree.external],
         "files": {str(path): digest for root in roots for path, digest in _files(root)},
         "references": {name: [str(path) for path in paths] for name, paths in references.items()},

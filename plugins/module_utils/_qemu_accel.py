@@ -108,7 +108,7 @@ def _trial_guest(arch: str, accel: str, file: t.IO[bytes]) -> tuple[list[str], i
     )
     file.write(b"".join(word.to_bytes(4, "little") for word in code_words))
     cpu = ARCHITECTURES[arch].tcg_cpu if accel == "tcg" else "host"
-    return ["-machine", "virt", "-cpu", str(cpu), "-bios", file.name], 0
+    return ["-machine", "virt", "-cpu", cpu, "-bios", file.name], 0
 
 
 def _host_arch() -> str:

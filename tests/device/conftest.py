@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_device import make_applets
+from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import make_applets
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from endpoints import Endpoint
+from ansible_collections.br2.readonly_rootfs.tests.device.endpoints import Endpoint
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from fake_device import FakeDevice
+from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice
 
 # In a PID namespace: `reboot` in the device asks process 1, which must not be the host's.
 SERVE = (

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import load_script
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import Change
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import inspect_layers
-from fake_device import FakeDevice
+from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

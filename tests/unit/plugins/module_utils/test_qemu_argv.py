@@ -28,7 +28,7 @@ def test_a_plain_guest_is_closed_to_the_world() -> None:
     given = options(words)
     assert words[0] == "qemu-system-x86_64"
     assert given["-accel"] == ["tcg"]
-    assert "-cpu" not in given
+    assert given["-cpu"] == ["qemu64,+rdrand"]
     assert given["-netdev"] == ["user,id=net0"]
     assert given["-display"] == ["none"]
     assert "-no-reboot" not in given

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Ansible insists on UTF-8, which a bare machine does not have set.
+export LC_ALL := C.UTF-8
+export PYTHONDONTWRITEBYTECODE := 1
+export ANSIBLE_LOCALHOST_WARNING := false
+export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
+
+package := ansible_collections.br2.readonly_rootfs
+
+.PHONY: help
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
+
+.PHONY: venv
+venv: ## make .venv what requirements.txt says
+	@tools/venv
+
+.PHONY: provision
+provision: venv ## install what builds and tests need; the only step that wants root
+	@tools/become ansible-playbook playbooks/provision.yml -e @tests/provision.yml
+
+.PHONY: demo
+demo: venv ## build an image and boot it in QEMU
+	@tools/become ansible-playbook playbooks/demo.yml
+
+.PHONY: demo-stop
+demo-stop: venv ## end the demo and remove its guest
+	@ansible-playbook playbooks/vm.yml -e vm_name=demo -e vm_state=absent
+
+.PHONY: images
+images: venv ## build the images that the tests boot
+	@ansible-playbook molecule/resources/images.yml
+
+.PHONY: test
+test: provision ## all tests, and one summary at the end
+	@tools/stages lint+test-unit images test-boot test-molecule
+
+.PHONY: lint
+lint: venv ## all static checks, side by side
+	@tools/stages lint-ruff+lint-mypy+lint-yaml+lint-ansible+lint-shell+lint-spelling+lint-licences
+
+.PHONY: lint-ruff lint-mypy lint-yaml lint-ansible lint-shell lint-spelling lint-licences
+lint-ruff:
+	@ruff check --output-format concise
+	@ruff format --check
+lint-mypy:
+	@mypy -p $(package).plugins -p $(package).tests -p $(package).molecule
+lint-yaml:
+	@yamllint --strict .
+lint-ansible:
+	@ansible-lint --offline
+lint-shell:
+	@shellcheck $$(git ls-files -z | xargs -0 awk 'FNR == 1 && /^#!.*sh$$/ {print FILENAME} {nextfile}' 2>/dev/null)
+lint-spelling:
+	@codespell
+lint-licences:
+	@reuse lint --lines
+
+.PHONY: test-unit
+test-unit: venv ## unit tests: no network, no root
+	@pytest -n auto tests/unit
+
+.PHONY: test-boot
+test-boot: venv ## boot the init in QEMU, with faults and power cuts
+	@pytest -n 2 tests/boot
+
+.PHONY: test-molecule
+test-molecule: venv ## boot whole images in QEMU, judged over ssh
+	@molecule test --all --workers 2 --continue-on-failure
+
+.PHONY: bench
+bench: venv ## figures: how long things take
+	@pytest -s tests/bench
+
+.PHONY: clean
+clean: ## remove what was built here; the cache in the home directory stays
+	@rm -rf output tests/output .venv .ansible .mypy_cache .pytest_cache .ruff_cache
