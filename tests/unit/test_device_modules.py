@@ -23,7 +23,7 @@ NAME = "ansible_collections.br2.readonly_rootfs.plugins.{}.{}"
 def documented(module: str) -> dict[str, Any]:
     documentation = yaml.safe_load(importlib.import_module(NAME.format("modules", module)).DOCUMENTATION)
     options: dict[str, Any] = dict(documentation.get("options", {}))
-    for fragment in documentation["extends_documentation_fragment"]:
+    for fragment in documentation.get("extends_documentation_fragment", []):
         name = (fragment.split(".")[3:] or ["documentation"])[0].upper()
         options.update(yaml.safe_load(getattr(ModuleDocFragment, name))["options"])
     return {

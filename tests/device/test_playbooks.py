@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks on a small fleet, of which one device cannot be reached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from controller import Controller
+from endpoints import Endpoint, install_ssh, make_key
+from fake_device import FakeDevice
+
+STATUS = "layer=persistent\nreason=\ntries=1\ntries_max=3\nconfirmed=9.0\nbase_id=abc\n"
+
+
+@pytest.fixture
+def fleet(applets: Path, tmp_path: Path) -> Iterator[dict[str, Endpoint]]:
+    key = make_key(tmp_path / "key")
+    endpoints = {}
+    with ExitStack() as stack:
+        for name in ("clean", "changed", "gone"):
+            device = FakeDevice(tmp_path / name, applets)
+            stack.callback(device.stop)
+            install_ssh(device.base, key)
+            device.install_programs()
+            device.boot()
+            (device.rfs / "status").write_text(STATUS)
+            endpoints[name] = Endpoint(device, key)
+            if name != "gone":
+                endpoints[name].start()
+                stack.callback(endpoints[name].stop)
+        yield endpoints
+
+
+@pytest.fixture
+def controller(fleet: dict[str, Endpoint], tmp_path: Path) -> Controller:
+    return Controller(tmp_path, fleet)
+
+
+def test_report(controller: Controller, fleet: dict[str, Endpoint], tmp_path: Path) -> None:
+    (fleet["changed"].device.root / "etc/shells").unlink()
+    packages = tmp_path / "packages-file-list.txt"
+    packages.write_text("skeleton,./etc/shells\n")
+    variables = json.dumps(
+        {"device_report_dir": str(tmp_path / "report"), "device_packages_file_list": str(packages)}
+    )
+    run = controller.playbook("report", "-e", variables)
+    assert run.returncode == 0, run.stdout + run.stderr
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    assert report["summary"] == {"devices": 3, "same": 1, "different": 1, "failed": 0, "unreachable": 1}
+    assert report["paths"] == [
+        {"path": "/etc/shells", "packages": ["skeleton"], "kinds": {"deleted": ["changed"]}, "variants": 1}
+    ]
+    (package,) = report["packages"]
+    assert package == {"package": "skeleton", "paths": ["/etc/shells"], "devices": ["changed"]}
+    states = {device["name"]: device for device in report["devices"]}
+    assert "Connection refused" in states["gone"]["message"]
+    assert states["clean"]["layer"] == "persistent"
+    again = controller.playbook("report", "-e", variables)
+    assert "changed=1" not in again.stdout
+
+
+def test_diff_goes_on_where_a_device_is_gone(controller: Controller) -> None:
+    run = controller.playbook("diff")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_verify_tells_what_is_wrong(controller: Controller, fleet: dict[str, Endpoint]) -> None:
+    assert controller.playbook("verify", "--limit", "clean").returncode == 0
+    (fleet["clean"].device.rfs / "status").write_text("layer=fallback\ndetail=the init is missing\n")
+    run = controller.playbook("verify", "--limit", "clean")
+    assert run.returncode == 2
+    assert "The layer is fallback, not persistent: the init is missing." in run.stdout
+
+
+def test_reset_stops_the_fleet_at_the_first_failure(
+    controller: Controller, fleet: dict[str, Endpoint]
+) -> None:
+    for name in ("clean", "changed"):
+        (fleet[name].device.root / "etc/passwd").chmod(0o600)
+    (fleet["clean"].device.rfs / "status").write_text("layer=tmpfs\n")
+    options = {"device_serial": 1, "device_reboot": False}
+    run = controller.playbook("reset", "--limit", "clean,changed", "-e", json.dumps(options))
+    assert run.returncode != 0
+    assert "each reboot discards it" in run.stdout
+    assert not (fleet["changed"].device.state / "reset").exists()
+    run = controller.playbook("reset", "--limit", "changed", "-e", json.dumps(options))
+    assert run.returncode == 0, run.stdout
+    assert (fleet["changed"].device.state / "reset").exists()
