@@ -35,6 +35,11 @@ find_device() {
 # look_up NAME: sets $device if it is there now.
 look_up() {
     case $1 in
+        /dev/disk/by-*/*) # udev's names for the same
+            look_tag=${1#/dev/disk/by-}
+            look_up "${look_tag%%/*}=${look_tag#*/}"
+            return
+            ;;
         /dev/*)
             device=$1
             [ -b "$device" ]

@@ -66,6 +66,7 @@ stamp() {
 time_$1=$stamp_now"
 }
 
-delay_root() { # SECONDS
-    [ "$1" = 0 ] || sleep "$1"
+# delay_root SECONDS: without an initramfs the kernel has done it.
+delay_root() {
+    [ "$1" = 0 ] || [ "$mode" = root ] || sleep "$1"
 }

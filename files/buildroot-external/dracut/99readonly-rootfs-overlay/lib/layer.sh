@@ -25,10 +25,10 @@ open_layer() {
     if reset_is_due; then
         reset_layer || return
     fi
+    check_base_id || return
     count_tries
     [ "$rootrwtries" = 0 ] || [ "$tries" -lt "$rootrwtries" ] ||
         fail tries "$tries boots with the layer on $rw_device were not confirmed" || return
-    check_base_id || return
     make_layer
 }
 
@@ -134,6 +134,7 @@ record_base_id() {
 like_directory() {
     # shellcheck disable=SC2046
     set -- "$1" "$2" $(ls -ldn "$1")
+    [ $# -gt 6 ] || return
     like_mode=$3 like_owner=$5:$6
     [ "$like_owner" = 0:0 ] || chown "$like_owner" "$2" || return
     symbolic_mode "$like_mode"
@@ -182,9 +183,8 @@ like_xattrs() {
 # open_tmpfs: the layer that is gone after this boot.
 open_tmpfs() {
     without "$rootrwoptions" errors data commit discard nobarrier
-    # shellcheck disable=SC2154
-    [ "$layer" = tmpfs ] || kept=rw,noatime,mode=755
-    mount -t tmpfs -o "${kept:-rw,mode=755}" tmpfs "$rw_dir" 2>"$rfs/.error" ||
+    [ "$layer" = tmpfs ] || kept=noatime
+    mount -t tmpfs -o "rw,mode=755${kept:+,$kept}" tmpfs "$rw_dir" 2>"$rfs/.error" ||
         mount -t tmpfs -o rw,mode=755 tmpfs "$rw_dir" ||
         fail tmpfs "cannot mount a tmpfs as the writable layer" || return
     mkdir "$upper" "$work" && like_directory "$base_dir" "$upper"

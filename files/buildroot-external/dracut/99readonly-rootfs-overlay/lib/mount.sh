@@ -39,11 +39,11 @@ load_drivers() {
     [ -z "$drivers_new" ] || modprobe -q -a $drivers_new 2>/dev/null || :
 }
 
-# mount_options DIRECTORY: sets $options as the kernel shows them.
+# mount_options DIRECTORY: sets $options as the kernel shows them, and $mounted_type.
 mount_options() {
-    options=
+    options='' mounted_type=
     while read -r mounts_device mounts_dir mounts_type mounts_options mounts_rest; do
-        [ "$mounts_dir" != "$1" ] || options=$mounts_options
+        [ "$mounts_dir" != "$1" ] || options=$mounts_options mounted_type=$mounts_type
     done </proc/mounts
 }
 
@@ -107,6 +107,9 @@ mount_base() {
     base_device='' base_type='' base_uuid=
     if [ "$mode" = root ]; then
         current_root_device
+        # Another name for the same driver would be refused.
+        mount_options /base
+        rootfstype=$mounted_type
     elif [ -n "$root" ]; then
         mount_base_wait=$rootrwwait
         case $rootwait in
