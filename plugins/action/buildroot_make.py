@@ -29,6 +29,7 @@ class ActionModule(ActionBase):
             "buildroot_dir",
             "output_dir",
             "external",
+            "user",
             "jobs",
             "environment",
             "artefacts",

@@ -22,6 +22,12 @@ options:
     type: list
     elements: path
     default: []
+  user:
+    description:
+      - The unprivileged user that does the work when the module is run by root, whom Buildroot must not be.
+        The output directory must be that user's. Without effect when anyone else runs the module.
+    type: str
+    default: ''
 """
 
     BUILD = r"""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -41,10 +42,6 @@ _LOST = re.compile(r"dracut\S*: .*(?:FAILED|ERROR|not found \(required by)")
 
 class FailedError(BuildrootError):
     """The build failed, or made what must not be used."""
-
-    def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message)
-        self.details = details
 
 
 @dataclass(frozen=True)
@@ -103,16 +100,18 @@ class Build:
             steps.append(Step(["rm", "-rf", str(self.tree.output / "target")]))
         steps.append(Step(["rm", "-rf", *self._copied_dracut_modules(todo["snapshot"])]))
         # From here on the output directory belongs to the new snapshot, though not all of it is built.
-        write_json(state / "pending.json", {**todo["snapshot"], "complete": False, "artefacts": {}})
+        packages = self.information()
+        pending = {**todo["snapshot"], "complete": False, "artefacts": {}, "versions": _versions(packages)}
+        write_json(state / "pending.json", pending)
         steps[-1] = Step(steps[-1].command, ("pending.json", "stamp.json"))
         parallel = [f"-j{self.jobs}", "--output-sync=recurse"] if per_package and self.jobs > 1 else []
         steps.append(Step(self.tree.command([*parallel, "all"], variables)))
         os.umask(0o022)
         self.job.start(
             steps,
-            environment(os.environ, self.environment),
+            environment(os.environ, {**self.tree.trusted(), **self.environment}),
             self.tree.source,
-            {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": self._build_directories()},
+            {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": _build_directories(packages)},
         )
         return self.outlook()
 
@@ -145,14 +144,6 @@ class Build:
             "estimate": estimate(history.get("seconds", {}), history.get("ratio", 1.0), todo),
         }
 
-    def _build_directories(self) -> dict[str, str]:
-        """Each package and its directory below build/."""
-        return {
-            name: f"{name}-{about['version']}" if about.get("version") else name
-            for name, about in self.information().items()
-            if about.get("type") in ("target", "host")
-        }
-
     def finish(self) -> dict[str, Any]:
         """Judge the ended build: every artefact there, new, and an initramfs that can start."""
         result, about = self.job.result(), self.job.about()
@@ -182,8 +173,22 @@ class Build:
         self._remember(seconds)
         stamp = read_json(self.tree.state / "stamp.json")
         artefacts = {name: self._state(name) for name in self.artefacts}
-        write_json(self.tree.state / "stamp.json", {**stamp, "complete": True, "artefacts": artefacts})
-        return {"seconds": round(seconds, 1), "reasons": about["reasons"], "log": str(self.job.log)}
+        done = {**stamp, "complete": True, "artefacts": artefacts, "seconds": round(seconds, 1)}
+        write_json(self.tree.state / "stamp.json", done)
+        return {"reasons": about["reasons"], **self.facts()}
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the last build that ended well."""
+        stamp = read_json(self.tree.state / "stamp.json")
+        inputs = {
+            name: stamp.get(name) for name in ("buildroot", "config", "environment", "external", "files")
+        }
+        return {
+            "inputs": hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest(),
+            "log": str(self.job.log),
+            "seconds": stamp.get("seconds", 0.0),
+            "versions": stamp.get("versions", {}),
+        }
 
     def _fail(self, lines: Sequence[str]) -> None:
         failure = diagnose(lines)
@@ -235,3 +240,21 @@ class Build:
 
 def _todo(snapshot: Mapping[str, Any], reason: str) -> dict[str, Any]:
     return {"snapshot": snapshot, "targets": [], "reasons": [reason]}
+
+
+def _versions(information: Mapping[str, Any]) -> dict[str, str]:
+    """What goes into the images, by package."""
+    return {
+        name: about["version"]
+        for name, about in sorted(information.items())
+        if about.get("type") == "target" and about.get("version")
+    }
+
+
+def _build_directories(information: Mapping[str, Any]) -> dict[str, str]:
+    """Each package and its directory below build/."""
+    return {
+        name: f"{name}-{about['version']}" if about.get("version") else name
+        for name, about in information.items()
+        if about.get("type") in ("target", "host")
+    }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
@@ -22,11 +22,11 @@ class DroppedError(BuildrootError):
     """Kconfig did not take every value that was asked for."""
 
     def __init__(self, found: Sequence[Mismatch]) -> None:
-        self.found = found
         super().__init__(
             "Kconfig dropped or changed what was asked for:\n"
             + "\n".join(f"  {mismatch}" for mismatch in found)
-            + "\nSet the dependency too, or take the symbol out of the defconfig or fragment."
+            + "\nSet the dependency too, or take the symbol out of the defconfig or fragment.",
+            dropped=[asdict(mismatch) for mismatch in found],
         )
 
 

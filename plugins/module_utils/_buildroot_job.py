@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -22,12 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE = 5.0
 
 
-class JobError(Exception):
+class JobError(BuildrootError):
     """A job that cannot be started, found or ended."""
 
 
@@ -131,6 +134,7 @@ class Job:
             os.setsid()
             if os.fork():
                 os._exit(0)
+            _close_all_but(lock, told)
             null = os.open(os.devnull, os.O_RDWR)
             for standard in (0, 1, 2):
                 os.dup2(null, standard)
@@ -190,7 +194,7 @@ class _Supervisor:
                     stderr=subprocess.STDOUT,
                     pass_fds=(self.lock,),
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=functools.partial(_die_with, os.getpid()),
                 )
             except OSError as error:
                 log.write(f"{command[0]}: {error.strerror}\n".encode())
@@ -201,8 +205,19 @@ class _Supervisor:
                 return os.waitstatus_to_exitcode(status)
 
 
-def _die_with_parent() -> None:
+def _close_all_but(*kept: int) -> None:
+    """Whoever waits for the end of a pipe of this process must not wait for the build."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if int(entry.name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(entry.name))
+
+
+def _die_with(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # It may have died before.
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -20,6 +20,8 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tre
 )
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._kconfig import read_values
 
+# Where compiled objects are kept does not change them.
+_HARMLESS = re.compile(r"^CCACHE_")
 _SKIPPED = {".git", STATE, "__pycache__", "dl", "output"}
 
 
@@ -38,7 +40,7 @@ def take(tree: Tree, environment: Mapping[str, str]) -> dict[str, Any]:
     return {
         "buildroot": _identity(tree.source),
         "config": values,
-        "environment": dict(environment),
+        "environment": {name: value for name, value in environment.items() if not _HARMLESS.match(name)},
         "external": [str(path) for path in tree.external],
         "files": {str(path): digest for root in roots for path, digest in _files(root)},
         "references": {name: [str(path) for path in paths] for name, paths in references.items()},

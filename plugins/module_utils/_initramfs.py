@@ -108,7 +108,9 @@ def _runs(entries: Mapping[str, Entry], path: str, depth: int) -> None:
 
 
 def _library(entries: Mapping[str, Entry], library: str, user: str, interpreter: str) -> None:
-    for directory in (posixpath.dirname(interpreter), "/lib", "/usr/lib", "/lib64", "/usr/lib64"):
+    # Debian keeps libraries in a directory for each architecture, beside the loader itself.
+    beside = {posixpath.dirname(interpreter), posixpath.dirname(_resolve(entries, interpreter))}
+    for directory in (*sorted(beside), "/lib", "/usr/lib", "/lib64", "/usr/lib64"):
         try:
             _resolve(entries, posixpath.join(directory, library))
         except InitramfsError:

@@ -8,6 +8,7 @@ docs/images.md explains each key of manifest.json.
 from __future__ import annotations
 
 import json
+import shutil
 import typing as t
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ._bmap import write_bmap
-from ._build import BuildError, file_sha256
+from ._build import BuildError, file_sha256, run
 from ._files import write_atomically
 from ._image_map import ImageMap, Volume
 
@@ -68,6 +69,22 @@ def finish(images: Path, build: Build) -> dict[str, t.Any]:
     manifest = _manifest(images, build, mapping)
     write_atomically(images / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return manifest
+
+
+def take_over(source: Path, images: Path, build: Build) -> dict[str, t.Any]:
+    """Copies of finished files, described and put into their place all at once."""
+    work = images.with_name(f".{images.name}.new")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        # What is missing is told by `finish`.
+        names = [source / name for name in build.files if name != BMAP and (source / name).is_file()]
+        run(["cp", "--sparse=always", "--reflink=auto", "--preserve=mode,timestamps", *names, work])
+        manifest = finish(work, build)
+        move(work, images)
+        return manifest
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def remember(images: Path, inputs: str) -> None:

@@ -53,11 +53,10 @@ EXAMPLES = r"""
     buildroot_dir: /srv/buildroot
     output_dir: /srv/output/qemu_x86_64
     external: [/srv/external]
+    user: builder
     defconfig: qemu_x86_64_defconfig
     symbols:
       BR2_TARGET_GENERIC_HOSTNAME: '"till-7"'
-  become: true
-  become_user: builder
 """
 
 RETURN = r"""
@@ -91,17 +90,17 @@ dropped:
 """
 
 import os
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_config import (
-    DroppedError,
     apply,
     find_defconfig,
     merge,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
 
 
 def main() -> None:
@@ -111,6 +110,7 @@ def main() -> None:
             "buildroot_dir": {"type": "path", "required": True},
             "output_dir": {"type": "path", "required": True},
             "external": {"type": "list", "elements": "path", "default": []},
+            "user": {"type": "str", "default": ""},
             "defconfig": {"type": "str", "required": True},
             "fragments": {"type": "list", "elements": "path", "default": []},
             "symbols": {"type": "dict", "default": {}},
@@ -124,22 +124,21 @@ def main() -> None:
         Path(p["output_dir"]).resolve(),
         tuple(Path(path).resolve() for path in p["external"]),
     )
-    try:
+
+    def work() -> dict[str, Any]:
         tree.check()
         text = merge(
             find_defconfig(tree, p["defconfig"]), [Path(path) for path in p["fragments"]], p["symbols"]
         )
         outcome = apply(tree, text, module.check_mode)
-    except DroppedError as error:
-        module.fail_json(msg=str(error), dropped=[asdict(mismatch) for mismatch in error.found])
+        before, after = outcome.lines()
+        return {"changed": outcome.changed, "diff": {"before": before, "after": after}}
+
+    try:
+        result = run_as(p["user"], work)
     except BuildrootError as error:
-        module.fail_json(msg=str(error))
-    before, after = outcome.lines()
-    module.exit_json(
-        changed=outcome.changed,
-        config=str(tree.output / ".config"),
-        diff={"before": before, "after": after, "before_header": ".config", "after_header": ".config"},
-    )
+        module.fail_json(msg=str(error), **error.details)
+    module.exit_json(config=str(tree.output / ".config"), **result)
 
 
 if __name__ == "__main__":

@@ -88,15 +88,25 @@ reasons:
   elements: str
   returned: when something was to be built
 seconds:
-  description: Wall time of the build.
+  description: Wall time of the last build that ended well.
   type: float
-  returned: O(state=finished)
+  returned: O(state=finished), or when there was nothing to build
   sample: 1312.4
 log:
-  description: The whole log.
+  description: The whole log, on the build host.
   type: str
-  returned: O(state=finished)
+  returned: O(state=finished), or when there was nothing to build
   sample: /srv/output/qemu_x86_64/.readonly-rootfs/build.log
+inputs:
+  description: A SHA-256 over all that decided what was built.
+  type: str
+  returned: O(state=finished), or when there was nothing to build
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+versions:
+  description: The packages of the target and their versions.
+  type: dict
+  returned: O(state=finished), or when there was nothing to build
+  sample: {busybox: 1.37.0}
 """
 
 import os
@@ -104,9 +114,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_build import Build, FailedError
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_build import Build
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_job import JobError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
 
 
 def run(build: Build, state: str, force: bool, check_mode: bool) -> dict[str, Any]:
@@ -122,7 +133,7 @@ def run(build: Build, state: str, force: bool, check_mode: bool) -> dict[str, An
         return {"changed": True, "job": {**build.outlook(), "attached": True}}
     todo = build.prepare(force)
     if todo is None:
-        return {"changed": False}
+        return {"changed": False, **build.facts()}
     if check_mode:
         return {"changed": True, "reasons": todo["reasons"]}
     return {"changed": True, "reasons": todo["reasons"], "job": {**build.start(todo), "attached": False}}
@@ -135,6 +146,7 @@ def main() -> None:
             "buildroot_dir": {"type": "path", "required": True},
             "output_dir": {"type": "path", "required": True},
             "external": {"type": "list", "elements": "path", "default": []},
+            "user": {"type": "str", "default": ""},
             "jobs": {"type": "int", "default": 0},
             "environment": {"type": "dict", "default": {}},
             "artefacts": {"type": "list", "elements": "str", "default": []},
@@ -155,13 +167,15 @@ def main() -> None:
         p["artefacts"],
         p["initramfs"],
     )
-    try:
+
+    def work() -> dict[str, Any]:
         tree.check()
-        result = run(build, p["state"], p["force"], module.check_mode)
-    except FailedError as error:
+        return run(build, p["state"], p["force"], module.check_mode)
+
+    try:
+        result = run_as(p["user"], work)
+    except BuildrootError as error:
         module.fail_json(msg=str(error), **error.details)
-    except (BuildrootError, JobError) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(**result)
 
 

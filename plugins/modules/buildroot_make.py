@@ -57,10 +57,9 @@ EXAMPLES = r"""
     buildroot_dir: /srv/buildroot
     output_dir: /srv/output/qemu_x86_64
     external: [/srv/external]
+    user: builder
     artefacts: [bzImage, rootfs.cpio, rootfs.ext2]
     initramfs: rootfs.cpio
-  become: true
-  become_user: builder
 """
 
 RETURN = r"""
@@ -71,15 +70,25 @@ reasons:
   returned: when something was to be built
   sample: ["busybox is built again: BR2_PACKAGE_BUSYBOX_SHOW_OTHERS changed"]
 seconds:
-  description: Wall time of the build.
+  description: Wall time of the last build that ended well.
   type: float
-  returned: when a build ended well
+  returned: when the build ended well, now or earlier
   sample: 1312.4
 log:
   description: The whole log, on the build host.
   type: str
-  returned: when a build ended well
+  returned: when the build ended well, now or earlier
   sample: /srv/output/qemu_x86_64/.readonly-rootfs/build.log
+inputs:
+  description: A SHA-256 over all that decided what was built.
+  type: str
+  returned: when the build ended well, now or earlier
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+versions:
+  description: The packages of the target and their versions.
+  type: dict
+  returned: when the build ended well, now or earlier
+  sample: {busybox: 1.37.0}
 package:
   description: The package that failed.
   type: str

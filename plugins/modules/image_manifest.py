@@ -19,6 +19,11 @@ options:
     description: The directory of the images.
     type: path
     required: true
+  source:
+    description:
+      - Copy the files from this directory first, as sparse files. They take their place in O(images) when all
+        of them are there and described.
+    type: path
   board:
     description: The board's data, as module M(br2.readonly_rootfs.external_tree) returns it.
     type: dict
@@ -106,6 +111,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "images": {"type": "path", "required": True},
+            "source": {"type": "path"},
             "board": {"type": "dict", "required": True},
             "builder": {"type": "str", "required": True},
             "inputs": {"type": "str", "required": True},
@@ -119,13 +125,18 @@ def main() -> None:
     )
     given = dict(module.params)
     images = Path(given.pop("images")).absolute()
+    source = given.pop("source")
     build = _manifest.Build(**given)
     before = _manifest.read(images)
     manifest = before
     changed = not _manifest.is_current(images, build.inputs)
     try:
         if changed and not module.check_mode:
-            manifest = _manifest.finish(images, build)
+            manifest = (
+                _manifest.take_over(Path(source), images, build)
+                if source
+                else _manifest.finish(images, build)
+            )
             _manifest.remember(images, build.inputs)
     except BuildError as error:
         module.fail_json(msg=str(error))

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tre
     environment,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._kconfig import holds, read_values
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
 
 FIXTURE = Path(__file__).parents[1] / "buildroot" / "fixture"
 DEFCONFIG = (FIXTURE / "configs" / "plain_defconfig").read_text()
@@ -25,7 +28,8 @@ def tree(tmp_path: Path) -> Tree:
 def reasons(tree: Tree, extra: str) -> dict[str, tuple[str, str, str]]:
     with pytest.raises(config.DroppedError) as caught:
         config.apply(tree, DEFCONFIG + extra, check_mode=False)
-    return {found.name: (found.wanted, found.got, found.reason) for found in caught.value.found}
+    dropped = caught.value.details["dropped"]
+    return {found["name"]: (found["wanted"], found["got"], found["reason"]) for found in dropped}
 
 
 def test_an_unmet_dependency_is_named_and_nothing_is_written(tree: Tree) -> None:
@@ -134,19 +138,31 @@ def test_the_environment_of_a_build_is_clean() -> None:
 
 
 @pytest.mark.parametrize("name", ["out put", "out@put", "out:put"])
-def test_paths_that_buildroot_mistakes_are_refused(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+def test_paths_that_buildroot_mistakes_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(BuildrootError, match="cannot work in a path"):
         Tree(FIXTURE, tmp_path / name).check()
 
 
-def test_root_and_other_trees_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_must_name_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    with pytest.raises(BuildrootError, match="become_user"):
-        Tree(FIXTURE, tmp_path).check()
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    for user, message in {
+        "": "name an unprivileged",
+        "root": "is root",
+        "nosuchuser": "no user nosuch",
+    }.items():
+        with pytest.raises(BuildrootError, match=message):
+            run_as(user, dict)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_root_lets_another_user_do_the_work() -> None:
+    assert run_as("nobody", lambda: {"uid": os.getuid()}) == {"uid": pwd.getpwnam("nobody").pw_uid}
+    assert os.geteuid() == 0
+    with pytest.raises(BuildrootError, match="Permission denied"):
+        run_as("nobody", lambda: {"text": Path("/etc/shadow").read_text()})
+
+
+def test_other_trees_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildrootError, match="is no Buildroot tree"):
         Tree(tmp_path, tmp_path).check()
     with pytest.raises(BuildrootError, match="is no external tree"):
