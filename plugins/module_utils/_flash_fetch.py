@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ansible.module_utils.urls import open_url
-
 from ._flash_errors import FlashError
 from ._flash_image import check_sum
 
@@ -40,6 +38,9 @@ def fetch(image: str, checksum: str, cache: Path) -> Path:
 
 
 def _load(image: str, checksum: str, kept: Path) -> Path:
+    # Loading this takes longer than comparing a card, and only addresses need it.
+    from ansible.module_utils.urls import open_url
+
     handle, name = tempfile.mkstemp(dir=kept.parent, prefix=".load-")
     temporary = Path(name)
     try:

@@ -78,7 +78,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_flash_card, "_WINDOW", 16 * BLOCK)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     kinds=st.text("dzf", min_size=1, max_size=60),
     before=st.sampled_from(["junk", "zeros", "image", "mixed"]),

@@ -242,7 +242,7 @@ def test_a_journal_to_replay_frees_nothing(tmp_path: Path) -> None:
     assert image_map(image).total(Kind.FREE) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_damaged_metadata_never_breaks_the_map(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -270,7 +270,7 @@ def test_merge_and_complement_share_every_byte(ranges: list[tuple[int, int]]) ->
     assert {byte for start, end in rest for byte in range(start, end)} == set(range(200)) - inside
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(blocks=st.lists(st.sampled_from("dzh"), min_size=1, max_size=40), tail=st.integers(0, BLOCK - 1))
 def test_scanned_content_decides(
     tmp_path_factory: pytest.TempPathFactory, blocks: list[str], tail: int
