@@ -40,7 +40,7 @@ images: venv ## build the images that the tests boot
 
 .PHONY: test
 test: provision ## all tests, and one summary at the end
-	@tools/stages lint+test-unit images test-boot test-molecule
+	@tools/stages lint+test-unit+test-host+images test-boot test-molecule
 
 .PHONY: lint
 lint: venv ## all static checks, side by side
@@ -67,13 +67,17 @@ lint-licences:
 test-unit: venv ## unit tests: no network, no root
 	@pytest -n auto tests/unit
 
+.PHONY: test-host
+test-host: venv ## tests with real block devices, mounts and processes; most want root
+	@pytest -n 2 tests/buildroot tests/device tests/flash
+
 .PHONY: test-boot
-test-boot: venv ## boot the init in QEMU, with faults and power cuts
-	@pytest -n 2 tests/boot
+test-boot: venv ## boot the init in QEMU, with faults and power cuts; BR2_IMAGES names other images
+	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 2 tests/boot
 
 .PHONY: test-molecule
-test-molecule: venv ## boot whole images in QEMU, judged over ssh
-	@molecule test --all --workers 2 --continue-on-failure
+test-molecule: venv ## boot whole images in QEMU, judged over ssh; BR2_IMAGES names other images
+	@molecule test --no-command-borders --all --workers 2 --continue-on-failure
 
 .PHONY: bench
 bench: venv ## figures: how long things take
