@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every variant of every board against Buildroot's own Kconfig: not one symbol may be lost.
+
+Takes Buildroot from BR2_BUILDROOT_DIR or from the submodule.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_config as config
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree import load_board, render
+
+ROOT = Path(__file__).parents[2]
+SOURCE = Path(os.environ.get("BR2_BUILDROOT_DIR") or ROOT / "buildroot")
+BOARDS = sorted(path.stem for path in (ROOT / "files/boards").glob("*.yml"))
+IMAGE: dict[str, Any] = {
+    "init": "busybox",
+    "systemd_var": "factory",
+    "rootfs": "ext2",
+    "hostname": "till-7",
+    "packages": [],
+    "patch_dirs": [],
+    "rootfs_overlays": [],
+    "root_login": "keys",
+    "root_password_hash": "",
+    "authorized_keys": [],
+    "embedded_initramfs": True,
+}
+
+pytestmark = pytest.mark.skipif(
+    not (SOURCE / "Config.in").is_file(),
+    reason=f"NO BUILDROOT at {SOURCE}: nothing of upstream is tested. "
+    "git submodule update --init, or set BR2_BUILDROOT_DIR.",
+)
+
+
+def configure(root: Path, board: str, symbols: dict[str, str] | None = None, **image: Any) -> dict[str, str]:
+    external = root / "external"
+    for name, node in render(load_board(board, []), {**IMAGE, **image}).items():
+        path = external / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if node.link:
+            path.symlink_to(node.link)
+        else:
+            path.write_bytes(node.content)
+    tree = Tree(SOURCE, root / "output", (external,))
+    text = config.merge(external / f"configs/{board}_defconfig", [], symbols or {})
+    return config.apply(tree, text, check_mode=True).after
+
+
+@pytest.mark.parametrize(
+    ("board", "init", "rootfs"),
+    list(itertools.product(BOARDS, ["busybox", "systemd"], ["ext2", "ext4", "squashfs", "erofs"])),
+)
+def test_variants(tmp_path: Path, board: str, init: str, rootfs: str) -> None:
+    values = configure(tmp_path, board, init=init, rootfs=rootfs)
+    assert values[f"BR2_INIT_{init.upper()}"] == "y"
+    assert values["BR2_TARGET_ROOTFS_INITRAMFS"] == "y"
+
+
+@pytest.mark.parametrize("var", ["factory", "overlay", "none"])
+def test_what_systemd_does_with_var(tmp_path: Path, var: str) -> None:
+    values = configure(tmp_path, "qemu_x86_64", init="systemd", systemd_var=var)
+    assert values[f"BR2_INIT_SYSTEMD_VAR_{var.upper().replace('OVERLAY', 'OVERLAYFS')}"] == "y"
+
+
+@pytest.mark.parametrize("libc", ["GLIBC", "MUSL", "UCLIBC"])
+def test_c_libraries(tmp_path: Path, libc: str) -> None:
+    values = configure(tmp_path, "qemu_x86_64", {f"BR2_TOOLCHAIN_BUILDROOT_{libc}": "y"})
+    assert values[f"BR2_TOOLCHAIN_BUILDROOT_{libc}"] == "y"
+
+
+def test_root_without_a_password_hash_has_no_password(tmp_path: Path) -> None:
+    assert configure(tmp_path / "none", "qemu_x86_64")["BR2_TARGET_ENABLE_ROOT_LOGIN"] == "n"
+    given = configure(tmp_path / "hash", "qemu_x86_64", root_password_hash="$6$salt$hash")
+    assert given["BR2_TARGET_GENERIC_ROOT_PASSWD"] == '"$$6$$salt$$hash"'
+
+
+def test_systemd_with_musl_names_the_dependency(tmp_path: Path) -> None:
+    with pytest.raises(config.DroppedError, match=r"BR2_INIT_SYSTEMD: wanted y.*BR2_TOOLCHAIN_USES_GLIBC"):
+        configure(tmp_path, "qemu_x86_64", {"BR2_TOOLCHAIN_BUILDROOT_MUSL": "y"}, init="systemd")
+
+
+def test_an_upstream_trap_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildrootError, match="BR2_TARGET_GENERIC_REMOUNT_ROOTFS_RW"):
+        configure(
+            tmp_path,
+            "qemu_x86_64",
+            {"BR2_TARGET_GENERIC_REMOUNT_ROOTFS_RW": "y"},
+            init="systemd",
+            systemd_var="overlay",
+        )
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_hashes_of_the_kernel_are_there(board: str) -> None:
+    """Every download is checked: a kernel without a hash would fail after hours."""
+    buildroot = yaml.safe_load((ROOT / f"files/boards/{board}.yml").read_text())["buildroot"]
+    for package in ("linux", "linux-headers"):
+        hashes = (SOURCE / buildroot["patches"] / package / f"{package}.hash").read_text()
+        assert buildroot["kernel_version"] in hashes
+
+
+def test_the_pins_are_one() -> None:
+    """The submodule, the role's defaults and Buildroot's own version say the same."""
+    defaults = yaml.safe_load((ROOT / "roles/buildroot/defaults/main.yml").read_text())
+    makefile = (SOURCE / "Makefile").read_text()
+    assert f"export BR2_VERSION := {defaults['buildroot_version']}\n" in makefile
+    if (SOURCE / ".git").exists():
+        command = ["git", "-c", f"safe.directory={SOURCE}", "-C", str(SOURCE), "rev-parse", "HEAD"]
+        head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        assert head == defaults["buildroot_commit"]
