@@ -71,6 +71,10 @@ test-unit: venv ## unit tests: no network, no root
 test-host: venv ## tests with real block devices, mounts and processes; most want root
 	@pytest -n 2 tests/buildroot tests/device tests/flash
 
+.PHONY: test-buildroot
+test-buildroot: venv ## every board and variant against Buildroot's own Kconfig, where Buildroot is there
+	@pytest -n 2 -rs tests/buildroot/test_upstream.py
+
 .PHONY: test-boot
 test-boot: venv ## boot the init in QEMU, with faults and power cuts; BR2_IMAGES names other images
 	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 2 tests/boot
