@@ -16,8 +16,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    """The images under test: `BR2_IMAGES`, else what this checkout built last."""
-    directory = Path(os.environ.get("BR2_IMAGES") or REPOSITORY / "output/qemu_x86_64/images")
+    """The images under test: `BR2_IMAGES`, else built here, preferably with a kernel from source."""
+    built = [REPOSITORY / output / "qemu_x86_64/images" for output in ("output/source", "output")]
+    found = [path for path in built if (path / "bzImage").exists()]
+    directory = Path(os.environ.get("BR2_IMAGES") or (found or built)[0])
     for name in ("bzImage", "rootfs.cpio"):
         if not (directory / name).exists():
             pytest.fail(f"{directory} has no {name}: build an image first, or point BR2_IMAGES at one")

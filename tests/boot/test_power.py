@@ -51,11 +51,9 @@ class Recorded:
 @pytest.fixture
 def reset(rig: Rig) -> Recorded:
     before = rig.writable({**on_disk(USERS | KEPT), "work/": "", "state/reset": REQUEST})
-    recorded = Recorded(rig, before, rig.base())
+    recorded = Recorded(rig, before, rig.base(Base(overlay=rig.rootfs_overlay)))
     guest = rig.boot(recorded.drives)
-    while guest.run("ls -1d /media/rfs/rw/trash.*")[0] == 0:
-        time.sleep(0.2)
-    guest.sh("sync")
+    guest.sh("/usr/lib/readonly-rootfs/empty-trash; sync")
     guest.off()
     return recorded
 

@@ -77,7 +77,7 @@ class Base:
     merged: bool = False
     """`/bin`, `/sbin` and `/lib` are links into `/usr`."""
     init: str = "agent"
-    """`agent`: a script; `busybox`: BusyBox init with an inittab; `dynamic`: linked against libc."""
+    """`agent` (a script), `busybox` (with an inittab), `dynamic` (with libc), or a program's path."""
     base_id: str = ""
     """Content of `/usr/lib/readonly-rootfs/base-id`; none when empty."""
     mountpoints: tuple[str, ...] = ("dev", "proc", "sys", "run", "tmp", "media/rfs", "mnt")
@@ -131,8 +131,10 @@ class Base:
             source.unlink()
             for library in ("/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"):
                 shutil.copy2(library, root / "lib", follow_symlinks=True)
-        else:
+        elif self.init == "agent":
             shutil.copy2(root / "sbin/agent", init)
+        else:
+            shutil.copy2(self.init, init)
 
     @staticmethod
     def _write(root: Path, name: str, content: str) -> None:
