@@ -78,6 +78,8 @@ def build(options: Options, check: bool = False) -> Outcome:
     need_tools(tools_for(options.kernel, options.rootfs))
     if "debian" not in options.board:
         raise BuildError(f"Board {options.board['name']} has no section debian: the builder cannot serve it.")
+    if any(character.isspace() for character in str(options.output)):
+        raise BuildError(f"dracut cannot work below {str(options.output)!r}: the path has white space in it.")
     before = _manifest.read(options.images)
     if check and not options.output.is_dir():
         return Outcome(True, None)
