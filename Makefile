@@ -57,7 +57,7 @@ lint-yaml:
 lint-ansible:
 	@ansible-lint --offline
 lint-shell:
-	@shellcheck $$(git ls-files -z | xargs -0 awk 'FNR == 1 && /^#!.*sh$$/ {print FILENAME} {nextfile}' 2>/dev/null)
+	@shellcheck files/device/*.sh $$(git ls-files -z | xargs -0 awk 'FNR == 1 && /^#!.*sh$$/ {print FILENAME} {nextfile}' 2>/dev/null)
 lint-spelling:
 	@codespell
 lint-licences:

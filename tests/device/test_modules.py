@@ -145,6 +145,34 @@ def test_reset_with_reboot_fails_if_the_device_does_not_prove_it(
     assert "came back on layer persistent without having been reset" in result["msg"]
 
 
+def test_backup_and_restore(controller: Controller, device: FakeDevice, tmp_path: Path) -> None:
+    (device.root / "etc/issue").write_text("user\n")
+    (device.root / "etc/shells").unlink()
+    backup = tmp_path / "backup.tar.gz"
+    result = controller.module("overlay_backup", {"dest": str(backup)})
+    assert (result["changed"], result["counts"]) == (True, {"deleted": 1, "modified": 1})
+    assert backup.stat().st_mode & 0o777 == 0o600
+    assert controller.module("overlay_backup", {"dest": str(backup)})["changed"] is False
+
+    (device.root / "etc/issue").write_text("base\n")
+    (device.root / "etc/shells").write_text("/bin/sh\n")
+    assert controller.module("overlay_restore", {"src": str(backup)}, "--check")["changed"] is True
+    assert (device.root / "etc/issue").read_text() == "base\n"
+    assert controller.module("overlay_restore", {"src": str(backup)})["deleted"] == 1
+    assert (device.root / "etc/issue").read_text() == "user\n"
+    assert not (device.root / "etc/shells").exists()
+
+
+def test_restore_wants_the_same_base(controller: Controller, device: FakeDevice, tmp_path: Path) -> None:
+    (device.root / "etc/issue").write_text("user\n")
+    source = {"src": str(tmp_path / "backup.tar.gz")}
+    controller.module("overlay_backup", {"dest": source["src"]})
+    (device.rfs / "status").write_text("layer=persistent\nbase_id=other\n")
+    refused = controller.module("overlay_restore", source)
+    assert "belongs to base abc, the device runs base other" in refused["msg"]
+    assert controller.module("overlay_restore", {**source, "any_base": True})["changed"] is True
+
+
 @pytest.mark.parametrize("path", ["etc", "/../etc"])
 def test_paths_outside_the_root_are_refused(controller: Controller, path: str) -> None:
     assert "is no absolute path" in controller.module("overlay_diff", {"paths": [path]})["msg"]

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from controller import Controller
-from endpoints import Endpoint, install_ssh, make_key
-from fake_device import FakeDevice
+from ansible_collections.br2.readonly_rootfs.tests.device.controller import Controller
+from ansible_collections.br2.readonly_rootfs.tests.device.endpoints import Endpoint, install_ssh, make_key
+from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice
 
 STATUS = "layer=persistent\nreason=\ntries=1\ntries_max=3\nconfirmed=9.0\nbase_id=abc\n"
 

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._archive import Backup, read_backup
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import (
+    DeviceAction,
+    DeviceError,
+    Spec,
+)
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._info import describe_device
+
+
+class ActionModule(DeviceAction):
+    ARGUMENTS: ClassVar[Spec] = {
+        "src": {"type": "path", "required": True},
+        "any_base": {"type": "bool", "default": False},
+    }
+
+    def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        source = Path(arguments["src"])
+        try:
+            backup = read_backup(source.read_bytes())
+        except OSError as error:
+            raise DeviceError(f"cannot read the backup: {error}") from error
+        except DeviceError as error:
+            raise DeviceError(f"cannot use {source}: {error}") from error
+        info = describe_device(self.run_script(("info",)))
+        if not info["overlay"]:
+            raise DeviceError("the root of this device is no overlay: it has no user layer to restore")
+        if not arguments["any_base"]:
+            self._check_base(backup, info["base_id"] or "")
+        if not self._task.check_mode:
+            if backup.deleted:
+                names = b"".join(b"./" + name + b"\0" for name in backup.deleted)
+                self.run_script(("view", "remove"), {"layer": "current"}, names)
+            self.run_script(("view", "extract"), {"layer": "current"}, backup.tree)
+        return {"changed": True, "deleted": len(backup.deleted), "changes": backup.manifest["changes"]}
+
+    def _check_base(self, backup: Backup, base_id: str) -> None:
+        wanted = backup.manifest["base_id"]
+        if wanted != base_id:
+            raise DeviceError(
+                f"the backup belongs to base {wanted or 'unknown'}, "
+                f"the device runs base {base_id or 'unknown'}; any_base=true restores it nevertheless"
+            )
