@@ -69,7 +69,7 @@ test-unit: venv ## unit tests: no network, no root
 
 .PHONY: test-host
 test-host: venv ## tests with real block devices, mounts and processes; most want root
-	@pytest -n 2 tests/buildroot tests/device tests/flash
+	@pytest -n 2 tests/build tests/buildroot tests/device tests/flash
 
 .PHONY: test-buildroot
 test-buildroot: venv ## every board and variant against Buildroot's own Kconfig, where Buildroot is there

@@ -129,7 +129,7 @@ class Apt:
         return self.archives / package.file
 
     def _fetch(self, key: list[str], update: bool, resolve: t.Callable[[], list[Package]]) -> list[Package]:
-        with locked(self.root):
+        with locked(self.root, self.log):
             return self._fetch_locked(key, update, resolve)
 
     def _fetch_locked(

@@ -121,11 +121,17 @@ def file_sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Let one build at a time into a directory; it is made if there is none."""
+def locked(directory: Path, log: t.IO[str] | None = None) -> Iterator[None]:
+    """Let one build at a time into a directory, made if there is none. A wait is announced in the log."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if log is not None:
+                wait = f"{Stages.MARK}waiting for another build that makes {directory.name}"
+                print(wait, file=log, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -165,18 +171,29 @@ def newest_time(root: Path) -> int:
     return max((int(path.lstat().st_mtime) for path in root.rglob("*") if not path.is_dir()), default=0)
 
 
-class Stopwatch:
-    """Seconds of each stage."""
+class Stages:
+    """The stages of a build: announced in its log, their seconds kept."""
 
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
-        self._start = self._lap = time.monotonic()
+    # An announcement is a line of its own with this before the name.
+    MARK = ">>> "
 
-    def lap(self, name: str) -> None:
+    def __init__(self, log: t.IO[str]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._log = log
+        self._begin = self._since = time.monotonic()
+        self._name = ""
+
+    def enter(self, name: str) -> None:
+        self.leave()
+        self._name = name
+        print(f"{self.MARK}{name}", file=self._log, flush=True)
+
+    def leave(self) -> None:
         now = time.monotonic()
-        self.stages[name] = round(now - self._lap, 2)
-        self._lap = now
+        if self._name:
+            self.seconds[self._name] = round(now - self._since, 2)
+        self._name, self._since = "", now
 
     @property
     def total(self) -> float:
-        return round(time.monotonic() - self._start, 2)
+        return round(time.monotonic() - self._begin, 2)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import _apt, _debian_kernel, _debian_root, _dracut, _filesystem_image, _manifest
 from ._apt import Apt, Package
-from ._build import BuildError, Stopwatch, clamp_times, content_key, environment, locked, need_tools, run
+from ._build import BuildError, Stages, clamp_times, content_key, environment, locked, need_tools, run
 from ._debian_kernel import Kernel
 
 # What every image has: BusyBox, the ssh server, and the C library they share.
@@ -83,22 +83,22 @@ def build(options: Options, check: bool = False) -> Outcome:
     before = _manifest.read(options.images)
     if check and not options.output.is_dir():
         return Outcome(True, None)
-    watch = Stopwatch()
     with locked(options.output), options.log.open("w", encoding="utf-8") as log:
+        stages = Stages(log)
         try:
-            found = _gather(options, log, check)
+            found = _gather(options, stages, log, check)
             if found is None:
                 return Outcome(True, before, before)
-            watch.lap("packages and kernel")
             inputs = _inputs(options, found)
             if _manifest.is_current(options.images, inputs):
-                return Outcome(False, before, before, watch.stages)
+                return Outcome(False, before, before, stages.seconds)
             if check:
                 return Outcome(True, before, before)
-            manifest = _make(options, found, inputs, watch, log)
+            manifest = _make(options, found, inputs, stages, log)
+            stages.leave()
         except BuildError as error:
             raise BuildError(f"{error}\nThe whole log: {options.log}") from error
-    return Outcome(True, manifest, before, watch.stages)
+    return Outcome(True, manifest, before, stages.seconds)
 
 
 def tools_for(kernel: str, rootfs: str) -> dict[str, str]:
@@ -111,13 +111,15 @@ def tools_for(kernel: str, rootfs: str) -> dict[str, str]:
     return found
 
 
-def _gather(options: Options, log: t.IO[str], check: bool) -> _Ingredients | None:
+def _gather(options: Options, stages: Stages, log: t.IO[str], check: bool) -> _Ingredients | None:
     """Packages and kernel; None in check mode when that would mean to download or to compile."""
     board = options.board
     sources = options.sources or _apt.host_sources()
     apt = Apt(options.cache, board["debian"]["architecture"], sources, log, offline=check)
     try:
+        stages.enter("packages")
         packages = apt.fetch([*BASE_PACKAGES, *options.packages], options.update)
+        stages.enter("kernel")
         if options.kernel == "source":
             kernel = _debian_kernel.source_kernel(
                 apt, board, options.external, options.cache, options.update, log
@@ -127,6 +129,7 @@ def _gather(options: Options, log: t.IO[str], check: bool) -> _Ingredients | Non
             kernel = _debian_kernel.package_kernel(apt, name, options.cache, options.update)
     except _apt.OfflineError:
         return None
+    stages.leave()
     return _Ingredients(packages, kernel, apt)
 
 
@@ -165,7 +168,7 @@ def _tool_versions() -> dict[str, str]:
 
 
 def _make(
-    options: Options, found: _Ingredients, inputs: str, watch: Stopwatch, log: t.IO[str]
+    options: Options, found: _Ingredients, inputs: str, stages: Stages, log: t.IO[str]
 ) -> dict[str, t.Any]:
     work = options.output / ".build"
     shutil.rmtree(work, ignore_errors=True)
@@ -173,7 +176,7 @@ def _make(
     images.mkdir(parents=True)
     tree.mkdir()
     try:
-        manifest = _make_in(options, found, inputs, watch, log, tree, images)
+        manifest = _make_in(options, found, inputs, stages, log, tree, images)
         _manifest.move(images, options.images)
         _manifest.remember(options.images, inputs)
         return manifest
@@ -185,31 +188,32 @@ def _make_in(
     options: Options,
     found: _Ingredients,
     inputs: str,
-    watch: Stopwatch,
+    stages: Stages,
     log: t.IO[str],
     tree: Path,
     images: Path,
 ) -> dict[str, t.Any]:
     board, external, kernel = options.board, options.external, found.kernel
     archives = [found.apt.path(package) for package in found.packages]
+    stages.enter("root tree")
     epoch = _debian_root.build_root(tree, archives, external, options.rootfs_overlays)
     if kernel.modules:
         _debian_root.install_modules(tree, kernel.modules, kernel.release, board["kernel"].get("modules", []))
     base_id = _debian_root.seal(tree, external, epoch, log)
-    watch.lap("root tree")
 
+    stages.enter("initramfs")
     cpio = images / _manifest.INITRAMFS
     release = kernel.release if kernel.modules else None
     _dracut.make_initramfs(tree, external, cpio, release, epoch, images.parent, log)
-    watch.lap("initramfs")
 
     image = images / board["kernel"]["image"]
     if kernel.tree:
+        stages.enter("kernel with initramfs")
         _debian_kernel.embed(kernel, cpio, board, image, options.cache, log)
-        watch.lap("kernel relink")
     else:
         shutil.copyfile(kernel.image, image)
 
+    stages.enter("root file system")
     common = external / "board/common"
     clamp_times(tree, epoch)
     _filesystem_image.make_image(
@@ -222,9 +226,8 @@ def _make_in(
         epoch,
         log,
     )
-    watch.lap("root file system")
+    stages.enter("disk image")
     run([common / "post-image.sh", images], log, environment(SOURCE_DATE_EPOCH=str(epoch)))
-    watch.lap("disk image")
     return _manifest.finish(
         images,
         _manifest.Build(
@@ -234,7 +237,7 @@ def _make_in(
             embedded_initramfs=kernel.tree is not None,
             base_id=base_id,
             inputs=inputs,
-            seconds=watch.total,
+            seconds=stages.total,
             versions=found.versions(),
         ),
     )

@@ -73,7 +73,7 @@ def source_kernel(
     target = board["kernel"].get("target", board["kernel"]["image"])
     key = content_key(package.sha256, *configs, target, board["debian"])
     tree = cache / "kernel" / f"source-{key}"
-    with locked(cache / "locks" / tree.name):
+    with locked(cache / "locks" / tree.name, log):
         if not tree.exists():
             if apt.offline:
                 raise OfflineError
@@ -91,7 +91,7 @@ def embed(
     if kernel.tree is None:
         raise BuildError("The distribution's own kernel cannot take an initramfs in.")
     kept = kernel.tree / "embedded" / file_sha256(cpio)
-    with locked(cache / "locks" / kernel.tree.name):
+    with locked(cache / "locks" / kernel.tree.name, log):
         if not kept.exists():
             shutil.copyfile(cpio, kernel.tree / _INITRAMFS)
             _make(kernel.tree, board, log, kernel.image.name)
