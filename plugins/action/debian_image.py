@@ -56,8 +56,8 @@ def follow(log: Path, host: str, over: threading.Event, show: t.Callable[[str], 
                 position = file.tell() if fresh else 0
         except OSError:
             news = []
-        lines += len(news)
         for line in news:
+            lines += 1
             if line.startswith(Stages.MARK):
                 stage, lines, said = line[len(Stages.MARK) :].strip(), 0, time.monotonic()
                 show(f"[{host}] {said - begin:5.1f} s  {stage}")
