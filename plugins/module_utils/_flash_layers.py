@@ -18,19 +18,18 @@ import stat
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ._flash_errors import FlashError
+from ._flash_grow import Grown, grow
 from ._flash_image import Image
-from ._flash_source import Segment, Source, after_head, segments, source_of
+from ._flash_source import HEAD, Segment, Source, after_head, segments, source_of
 from ._flash_tools import require
 from ._image_map import Volume, map_fd
 
 UPPER = PurePosixPath("/upperdir")
-_ALIGN = 1 << 20
-_MBR_LIMIT = ((1 << 32) - 1) * 512
 _COPY = 1 << 20
 
 
@@ -74,37 +73,52 @@ def seed_file(entry: Mapping[str, object]) -> SeedFile:
     return SeedFile(path, content, mode, int(str(entry.get("owner") or 0)), int(str(entry.get("group") or 0)))
 
 
-def layered(image: Image, card_size: int, grow: bool, seed: Sequence[SeedFile], cache: Path) -> Source:
+def layered(image: Image, card_size: int, to_grow: bool, seed: Sequence[SeedFile], cache: Path) -> Source:
     """The contents of a card whose last partition is grown to its end, or holds files of its own."""
     plain = source_of(image.mapping, image.fd)
-    if not grow and not seed:
+    if not to_grow and not seed:
         return plain
     volume = _writable(image)
     part = volume.partition
-    if grow and image.mapping.table.kind != "mbr":
-        raise FlashError("layer", f"{image.name}: growing needs an MBR partition table")
-    size = max(part.size, min(card_size, _MBR_LIMIT) // _ALIGN * _ALIGN - part.start) if grow else part.size
+    table = grow(image.mapping, image.fd, part, card_size) if to_grow else Grown(part.end, ())
     fd = _copy_of(image, volume, cache)
-    if size != part.size:
-        os.ftruncate(fd, size)
+    if table.end != part.end:
+        os.ftruncate(fd, table.end - part.start)
         _tool(fd, ["resize2fs", "-f"])
     if seed:
         _seed(fd, image, seed)
     _tool(fd, ["e2fsck", "-fn"])
-    own = segments(map_fd(fd, size).extents, fd, part.start)
-    outside = (piece for given in plain.segments for piece in _without(given, part.start, part.end))
-    ordered = sorted([*outside, *own], key=lambda piece: piece.start)
-    head = bytearray(plain.head)
-    if grow:
-        struct.pack_into("<I", head, 446 + 16 * (part.number - 1) + 12, size // 512)
-    return Source(max(image.size, part.start + size), bytes(head), tuple(after_head(ordered)))
+    own = segments(map_fd(fd, table.end - part.start).extents, fd, part.start)
+    source = replace(plain, size=max(plain.size, table.end))
+    return _with_table(_replaced(source, part.start, table.end, own), table.pieces, cache)
+
+
+def _replaced(source: Source, start: int, end: int, parts: Iterable[Segment]) -> Source:
+    """The source with other contents between two offsets."""
+    outside = (piece for given in source.segments for piece in _without(given, start, end))
+    return replace(source, segments=tuple(sorted([*outside, *parts], key=lambda piece: piece.start)))
+
+
+def _with_table(source: Source, pieces: Sequence[tuple[int, bytes]], cache: Path) -> Source:
+    """The source with another partition table, held by a sparse file in which it has its places."""
+    if not pieces:
+        return source
+    fd = _nameless(cache)
+    os.pwrite(fd, source.head, 0)
+    for start, data in pieces:
+        os.pwrite(fd, data, start)
+        end = start + len(data)
+        source = _replaced(source, start, end, after_head([Segment(start, len(data), fd, start)]))
+    size = max(source.size, os.fstat(fd).st_size)
+    return replace(source, size=size, head=os.pread(fd, HEAD, 0))
 
 
 def _writable(image: Image) -> Volume:
     """The last partition, which must be an ext4."""
     volumes = sorted(image.mapping.volumes, key=lambda volume: volume.partition.start)
     last = volumes[-1] if volumes else None
-    if last is None or last.partition.number not in (1, 2, 3, 4):
+    mbr = image.mapping.table.kind == "mbr"
+    if last is None or last.partition.number == 0 or (mbr and last.partition.number > 4):
         raise FlashError("layer", f"{image.name}: has no primary partition to grow or to seed")
     if last.filesystem is None or last.filesystem.type != "ext4":
         raise FlashError(
@@ -119,20 +133,26 @@ def _without(piece: Segment, start: int, end: int) -> list[Segment]:
     return [piece.cut(low, high) for low, high in rest if low < high]
 
 
-def _copy_of(image: Image, volume: Volume, cache: Path) -> int:
-    part = volume.partition
+def _nameless(cache: Path) -> int:
+    """A file that vanishes with the process."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache, prefix="layer-") as file:
-            file.truncate(part.size)
-            for start, end in image.mapping.used():
-                for at in range(max(start, part.start), min(end, part.end), _COPY):
-                    piece = os.pread(image.fd, min(_COPY, end - at, part.end - at), at)
-                    if piece.count(0) != len(piece):
-                        os.pwrite(file.fileno(), piece, at - part.start)
             return os.dup(file.fileno())
     except OSError as error:
         raise FlashError("image", f"{cache}: cannot hold a card's layer ({error.strerror})") from error
+
+
+def _copy_of(image: Image, volume: Volume, cache: Path) -> int:
+    part = volume.partition
+    fd = _nameless(cache)
+    os.ftruncate(fd, part.size)
+    for start, end in image.mapping.used():
+        for at in range(max(start, part.start), min(end, part.end), _COPY):
+            piece = os.pread(image.fd, min(_COPY, end - at, part.end - at), at)
+            if piece.count(0) != len(piece):
+                os.pwrite(fd, piece, at - part.start)
+    return fd
 
 
 def _seed(fd: int, image: Image, seed: Sequence[SeedFile]) -> None:

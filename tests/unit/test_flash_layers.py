@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_errors import FlashError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_image import open_image
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_layers import layered, seed_file
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_source import source_of
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._image_map import image_map
 from ansible_collections.br2.readonly_rootfs.tests.support import images
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,9 +80,57 @@ def test_an_image_without_a_writable_partition(tmp_path: Path) -> None:
     image = open_image(images.make_mbr(tmp_path / "image", [root]), tmp_path)
     with pytest.raises(FlashError, match="not an ext4"):
         layered(image, 90 * MIB, True, [], tmp_path)
-    gpt = open_image(images.make_gpt(tmp_path / "gpt", [images.make_ext(tmp_path / "x", 8 * MIB)]), tmp_path)
-    with pytest.raises(FlashError, match="needs an MBR"):
-        layered(gpt, 90 * MIB, True, [], tmp_path)
+    bare = open_image(images.make_ext(tmp_path / "bare", 8 * MIB), tmp_path)
+    with pytest.raises(FlashError, match="no primary partition"):
+        layered(bare, 90 * MIB, True, [], tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["mbr", "gpt"])
+def test_the_table_of_a_grown_card(tmp_path: Path, kind: str) -> None:
+    """The card, as its source makes it, is read as a kernel would."""
+    parts = [
+        images.make_ext(tmp_path / "root", 8 * MIB, "ext2"),
+        images.make_ext(tmp_path / "upper", 24 * MIB),
+    ]
+    make = images.make_mbr if kind == "mbr" else images.make_gpt
+    image = open_image(make(tmp_path / "image", parts), tmp_path)
+    size = 100 * MIB + 512 * 7
+    source = layered(image, size, True, [], tmp_path)
+    assert source.size <= size
+    card = tmp_path / "card"
+    with card.open("wb") as out:
+        out.truncate(size)
+        out.write(source.head)
+        for part in source.segments:
+            out.seek(part.start)
+            out.write(bytes(part.length) if part.fd is None else _bytes(part))
+    mapping = image_map(card)
+    assert mapping.table.kind == kind
+    assert mapping.table.id == image.mapping.table.id
+    before, after = image.mapping.volumes, mapping.volumes
+    assert after[0] == before[0]
+    assert after[1].partition.start == before[1].partition.start
+    assert after[1].partition.end == (100 if kind == "mbr" else 99) * MIB
+    assert after[1].filesystem is not None
+    assert after[1].filesystem.size == after[1].partition.size
+    assert (
+        images.fsck(images.extract(card, 9 * MIB, after[1].partition.size, tmp_path / "part")).returncode == 0
+    )
+    if kind == "gpt":
+        content = card.read_bytes()
+        backup = content[-512:]
+        assert backup[:8] == b"EFI PART"
+        crc = int.from_bytes(backup[16:20], "little")
+        assert zlib.crc32(backup[:16] + bytes(4) + backup[20:92]) == crc
+        assert content[size - 33 * 512 : size - 512] == content[1024 : 1024 + 32 * 512]
+
+
+def test_no_room_to_grow(tmp_path: Path) -> None:
+    parts = [images.make_ext(tmp_path / "upper", 24 * MIB)]
+    for make in (images.make_mbr, images.make_gpt):
+        image = open_image(make(tmp_path / "image", parts), tmp_path)
+        source = layered(image, image.size, True, [], tmp_path)
+        assert (source.size, source.head) == (image.size, source_of(image.mapping, image.fd).head)
 
 
 def test_a_directory_in_the_way(tmp_path: Path) -> None:
