@@ -75,6 +75,10 @@ test-host: venv ## tests with real block devices, mounts and processes; most wan
 test-buildroot: venv ## every board and variant against Buildroot's own Kconfig, where Buildroot is there
 	@pytest -n 2 -rs tests/buildroot/test_upstream.py
 
+.PHONY: test-flash
+test-flash: venv ## flash cards that misbehave; needs root, loop devices and FUSE
+	@pytest -n 2 tests/flash
+
 .PHONY: test-boot
 test-boot: venv ## boot the init in QEMU, with faults and power cuts; BR2_IMAGES names other images
 	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 2 tests/boot
@@ -82,6 +86,10 @@ test-boot: venv ## boot the init in QEMU, with faults and power cuts; BR2_IMAGES
 .PHONY: test-molecule
 test-molecule: venv ## boot whole images in QEMU, judged over ssh; BR2_IMAGES names other images
 	@molecule test --no-command-borders --all --workers 2 --continue-on-failure
+
+.PHONY: bench-flash
+bench-flash: venv ## figures: flashing against its peers; needs root
+	@PYTHONPATH=.collections python tests/bench/flash/run.py
 
 .PHONY: bench
 bench: venv ## figures: how long things take

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Flash cards with this collection and with its peers, side by side.
 
-    sudo PYTHONPATH=.collections .venv/bin/python tests/bench/flash/run.py --rounds 5
+    make bench-flash
 
 The rows of a table alternate, round by round; the figures are medians. A card
 is a loop device over memory, or over a FUSE file that is as slow as a card.
@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.br2.readonly_rootfs.tests.support import cards
-from subjects import (
+from ansible_collections.br2.readonly_rootfs.tests.bench.flash.subjects import (
     Command,
     Images,
     bmaptool,
@@ -35,6 +34,7 @@ from subjects import (
     ours,
     shell,
 )
+from ansible_collections.br2.readonly_rootfs.tests.support import cards
 
 MIB = 1 << 20
 WRITE, READ = 25e6, 80e6

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A card full of old bytes, flashed, grown and seeded, boots as the device that it is for."""
+"""Cards that were flashed, booted."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,15 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_vm impor
 from ansible_collections.br2.readonly_rootfs.tests.support import cards, flashing
 
 PROJECT = Path(__file__).parents[2]
-IMAGES = Path(os.environ.get("BR2_IMAGES") or PROJECT / "output/qemu_x86_64/images")
+IMAGES = PROJECT / (os.environ.get("BR2_IMAGES") or "output/qemu_x86_64/images")
 MIB = 1 << 20
 
-pytestmark = [
-    pytest.mark.skipif(
-        not (IMAGES / "manifest.json").exists(),
-        reason=f"no images in {IMAGES}: run make images, or set BR2_IMAGES",
-    ),
-    pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="QEMU is not installed"),
-]
 
-
+@pytest.mark.skipif(bool(cards.missing()), reason=cards.missing() or "cards can be had")
 def test_a_junk_card_boots_with_its_own_name(tmp_path: Path) -> None:
+    """A card full of old bytes, flashed, grown and seeded, boots as the device that it is for."""
+    if not (IMAGES / "manifest.json").exists():
+        pytest.fail(f"there are no images in {IMAGES}: build some first, or point BR2_IMAGES at them")
     image = IMAGES / "sdcard.img"
     manifest = json.loads((IMAGES / "manifest.json").read_text())
     kernel = manifest["kernel"]
