@@ -66,7 +66,7 @@ install() {
 
     # By cp: dracut's inst looks for sources in the sysroot.
     local lib=${initdir:?}/usr/lib/readonly-rootfs
-    mkdir -p "$lib" "$initdir"/{dev,proc,sys,newroot,media/rfs}
+    mkdir -p "$lib" "$initdir"/{dev,proc,sys,etc,newroot,media/rfs}
     cp "${moddir:?}"/lib/*.sh "$lib/"
     : >"$lib/initramfs"
     rm -f "$initdir/init"

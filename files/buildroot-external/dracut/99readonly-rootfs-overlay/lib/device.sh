@@ -167,7 +167,7 @@ gpt_partuuid() {
     gpt_disk=$1 gpt_number=$2
     bytes "$gpt_disk" "$gpt_block" 88
     case $hex in
-        '45 46 49 20 50 41 52 54 '*) ;; # EFI PART
+        ' 45 46 49 20 50 41 52 54 '*) ;; # EFI PART
         *) return 1 ;;
     esac
     # shellcheck disable=SC2086

@@ -13,13 +13,27 @@ start_here() {
         mode=root
         enter_scratch_root
     fi
-    [ -e /proc/self ] || mount -t proc -o nosuid,nodev,noexec proc /proc ||
-        error "cannot mount /proc"
-    [ -c /dev/null ] || mount -t devtmpfs -o mode=0755 dev /dev ||
-        error "cannot mount devtmpfs on /dev: CONFIG_DEVTMPFS is needed"
+    # The small tmpfs holds all our mount points, so that they are neither in the base
+    # nor in the user's layer.
+    mount_together \
+        "proc /proc proc nosuid,nodev,noexec" \
+        "dev /dev devtmpfs mode=0755" \
+        "rfs $rfs tmpfs mode=0755,size=1m,nosuid,nodev,noexec"
     open_console
+    [ -e /proc/self ] || fatal "cannot mount /proc"
+    [ -c /dev/null ] || fatal "cannot mount devtmpfs on /dev: CONFIG_DEVTMPFS is needed"
+    mkdir "$rfs/ro" "$rfs/rw" || fatal "cannot use a tmpfs on $rfs"
     stamp init
     [ "$mode" = initramfs ] || seal_old_root
+}
+
+# mount_together "SOURCE TARGET TYPE OPTIONS"...: by way of an fstab, in one process.
+mount_together() {
+    : >/etc/fstab
+    for together; do
+        echo "$together 0 0" >>/etc/fstab
+    done
+    mount -a
 }
 
 # An initramfs embedded in the kernel has no /dev/console: this process was started
@@ -44,7 +58,7 @@ enter_scratch_root() {
     done
     [ -n "$scratch" ] || fatal "no directory of the base can hold a mount"
     cd "$scratch" || fatal "cannot enter $scratch"
-    mkdir -p base proc dev sys tmp "./$newroot" "./$rfs"
+    mkdir -p base proc dev sys tmp etc "./$newroot" "./$rfs"
     ln -s base/bin base/sbin base/lib base/lib32 base/lib64 base/usr .
     : >init # switch_root looks for it
     pivot_root . base || fatal "cannot leave the root that the kernel mounted (pivot_root)"

@@ -32,17 +32,22 @@ mode=$mode$stamps"
 
 # ready_mount_point PATH: in the new root; made there only if nothing else could.
 ready_mount_point() {
-    [ ! -L "$newroot$1" ] || return 1
-    [ -d "$newroot$1" ] || mkdir -p "$newroot$1"
+    [ -d "$newroot$1" ] && [ ! -L "$newroot$1" ] || mkdir -p "$newroot$1" ||
+        warn "$1 of the new root is no directory"
 }
 
 hand_over() { # ARGUMENT...
-    ready_mount_point "$rfs_after" && mount -o move "$rfs" "$newroot$rfs_after" ||
-        warn "cannot move the layers' mounts to $rfs_after"
-    for moved in /proc /dev; do
-        ready_mount_point $moved && mount -o move $moved "$newroot$moved" ||
-            warn "cannot move $moved"
-    done
+    ready_mount_point "$rfs_after"
+    ready_mount_point /dev
+    ready_mount_point /proc
+    mount_together \
+        "$rfs $newroot$rfs_after none move" \
+        "/dev $newroot/dev none move" \
+        "/proc $newroot/proc none move" 2>/dev/null
+    # BusyBox does all in one process; util-linux moves nothing by fstab.
+    [ ! -e "$rfs/rw" ] || mount -o move "$rfs" "$newroot$rfs_after"
+    [ ! -c /dev/null ] || mount -o move /dev "$newroot/dev"
+    [ ! -e /proc/self ] || mount -o move /proc "$newroot/proc"
     if [ -n "$base_device" ] || [ "$mode" = root ]; then
         exec switch_root "$newroot" "$init" "$@"
     fi

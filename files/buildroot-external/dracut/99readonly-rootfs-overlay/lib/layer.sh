@@ -176,7 +176,7 @@ like_xattrs() {
     # TO is /, for getfattr: --restore takes the name from the dump.
     cd "$1" && getfattr -d -m - -e hex . >"$rfs/.xattr" 2>/dev/null
     cd "$2" && setfattr "--restore=$rfs/.xattr" 2>/dev/null ||
-        warn "cannot give / all extended attributes of the base"
+        info "cannot give / all extended attributes of the base: ${2%upperdir*} does not take them"
     cd / || :
 }
 

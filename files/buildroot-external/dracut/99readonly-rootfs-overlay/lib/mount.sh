@@ -93,14 +93,6 @@ mount_device() {
     return 1
 }
 
-# mount_rfs: the small tmpfs that holds all our mount points, so that they are neither
-# in the base nor in the user's layer.
-mount_rfs() {
-    [ -d "$rfs" ] || mkdir -p "$rfs"
-    mount -t tmpfs -o mode=0755,size=1m,nosuid,nodev,noexec rfs "$rfs" ||
-        fatal "cannot mount a tmpfs on $rfs"
-    mkdir "$rfs/ro" "$rfs/rw"
-}
 
 # mount_base: the lower layer, never written.
 mount_base() {

@@ -146,8 +146,8 @@ gather_keep_list() {
 # add_kept PATH: only a plain absolute path; a slash at the end goes.
 add_kept() {
     add_path=${1%/}
-    case $add_path in
-        '' | [!/]* | *//* | */./* | */. | */../* | */..)
+    case $add_path/ in
+        [!/]* | / | *//* | */./* | */../*)
             warn "keep=$1 is not a plain absolute path: ignored"
             return
             ;;

@@ -5,11 +5,9 @@
 # File system type, UUID and label, read from the first blocks of a device: BusyBox
 # has blkid or findfs or neither, and mount's own probing fills the console.
 
-# bytes FILE OFFSET COUNT: sets $hex to two digits per byte, between single spaces.
+# bytes FILE OFFSET COUNT: sets $hex to two digits per byte, 16 bytes to a line.
 bytes() {
-    # shellcheck disable=SC2046
-    set -- $(od -An -v -tx1 -j "$2" -N "$3" "$1" 2>/dev/null)
-    hex=$*
+    hex=$(od -An -v -tx1 -j "$2" -N "$3" "$1" 2>/dev/null)
 }
 
 # dashed BYTE...: sets $sb_uuid from the first 16.
