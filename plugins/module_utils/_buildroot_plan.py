@@ -35,6 +35,9 @@ _IMAGES = re.compile(
 )
 
 
+_SHOWN = 4
+
+
 @dataclass
 class Plan:
     """What is done before make is called, and why."""
@@ -68,7 +71,7 @@ class Plan:
     def explain(self) -> list[str]:
         """One sentence for each thing that is done."""
         if self.everything:
-            return self.reasons
+            return _brief(self.reasons)
         return [
             *(f"{package} is built again: {reason}" for package, reason in sorted(self.packages.items())),
             *(
@@ -76,8 +79,15 @@ class Plan:
                 for package, reason in sorted(self.reconfigure.items())
                 if package not in self.packages
             ),
-            *self.reasons,
+            *_brief(self.reasons),
         ]
+
+
+def _brief(reasons: list[str]) -> list[str]:
+    """The first few; a hundred files of an overlay say no more than three."""
+    if len(reasons) <= _SHOWN:
+        return reasons
+    return [*reasons[:_SHOWN], f"and {len(reasons) - _SHOWN} more"]
 
 
 def plan(old: Mapping[str, Any], new: Mapping[str, Any], information: Mapping[str, Any]) -> Plan:

@@ -119,5 +119,8 @@ class Tree:
             raise BuildrootError(f"`make {' '.join(targets)}` has not ended after {timeout} s.") from error
         if done.returncode:
             last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-            raise BuildrootError(f"`make {' '.join(targets)}` failed with status {done.returncode}:\n{last}")
+            raise BuildrootError(
+                f"`make {' '.join(targets)}` failed with status {done.returncode}:\n{last}",
+                output=done.stdout + done.stderr,
+            )
         return done.stdout

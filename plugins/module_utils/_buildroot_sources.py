@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sources of a configuration: downloaded, listed, and packed for a host without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_log import diagnose
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+
+SUMS = "SHA256SUMS"
+_DAY = 86400
+
+
+def needed(tree: Tree) -> list[str]:
+    """Every source of the configuration, as its path in the download directory."""
+    information = json.loads(tree.run(["--silent", "show-info"], {}))
+    return sorted(
+        {
+            f"{about['dl_dir']}/{download['source']}"
+            for about in information.values()
+            for download in about.get("downloads", [])
+        }
+    )
+
+
+def missing(tree: Tree, directory: Path) -> list[str]:
+    """What is still to be downloaded."""
+    return [name for name in needed(tree) if not (directory / name).is_file()]
+
+
+def download(tree: Tree, directory: Path) -> None:
+    """Bring and check every source, by Buildroot's own means."""
+    try:
+        tree.run(["source"], {"BR2_DL_DIR": str(directory)}, timeout=_DAY)
+    except BuildrootError as error:
+        failure = diagnose(str(error.details.get("output", error)).splitlines())
+        raise BuildrootError(
+            f"{failure}\n" + "\n".join(failure.tail), package=failure.package, urls=list(failure.urls)
+        ) from error
+
+
+def pack(names: list[str], directory: Path, archive: Path) -> bool:
+    """Write the archive, the same bytes for the same files; False when it is so already."""
+    sums = "".join(f"{_sha256(directory / name)}  {name}\n" for name in names)
+    if archive.is_file() and _sums_of(archive) == sums:
+        return False
+    partial = archive.with_name(f"{archive.name}.new")
+    with tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
+        _add(tar, SUMS, sums.encode())
+        for name in names:
+            _add(tar, name, (directory / name).read_bytes())
+    partial.replace(archive)
+    return True
+
+
+def unpack(archive: Path, directory: Path, dry_run: bool) -> list[str]:
+    """Bring an archive's files into the download directory, each checked; the names of the new ones."""
+    brought = []
+    with tarfile.open(archive) as tar:
+        for line in _read(tar, SUMS).decode().splitlines():
+            expected, _blank, name = line.partition("  ")
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                raise BuildrootError(f"{archive}: {name} would leave the download directory.")
+            target = directory / name
+            if target.is_file() and _sha256(target) == expected:
+                continue
+            content = _read(tar, name)
+            if hashlib.sha256(content).hexdigest() != expected:
+                raise BuildrootError(f"{archive}: {name} is damaged. Copy the archive again.")
+            brought.append(name)
+            if not dry_run:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = target.with_name(f"{target.name}.new")
+                partial.write_bytes(content)
+                partial.replace(target)
+    return brought
+
+
+def _read(tar: tarfile.TarFile, name: str) -> bytes:
+    try:
+        file = tar.extractfile(name)
+    except KeyError:
+        file = None
+    if file is None:
+        raise BuildrootError(f"{tar.name!r} is no archive of sources: it has no {name}.")
+    return file.read()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    entry.mode = 0o644
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sums_of(archive: Path) -> str:
+    try:
+        with tarfile.open(archive) as tar:
+            return _read(tar, SUMS).decode()
+    except (tarfile.TarError, BuildrootError):
+        return ""

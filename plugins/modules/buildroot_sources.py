@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: buildroot_sources
+short_description: Download the sources of a configuration, or carry them to a host without a network
+version_added: 0.1.0
+description:
+  - With O(state=downloaded) Buildroot brings and checks every source that the configuration needs
+    (C(make source)), and they may be packed into one archive.
+  - With O(state=imported) the files of such an archive, each checked, go into the download directory.
+author: br2.readonly_rootfs contributors (!UNKNOWN)
+extends_documentation_fragment:
+  - br2.readonly_rootfs._buildroot
+attributes:
+  check_mode:
+    support: full
+    description: Says which sources are missing.
+  diff_mode:
+    support: none
+    description: RV(files) says what was brought.
+  idempotent:
+    support: full
+    description: Nothing is run when every source is there.
+options:
+  download_dir:
+    description: Buildroot's download directory.
+    type: path
+    required: true
+  state:
+    description: Whether sources come from their sites and mirrors, or from O(archive).
+    type: str
+    choices: [downloaded, imported]
+    default: downloaded
+  archive:
+    description: A tar file on the build host, written with O(state=downloaded), read with O(state=imported).
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Pack the sources on a host with a network
+  br2.readonly_rootfs.buildroot_sources:
+    buildroot_dir: /srv/buildroot
+    output_dir: /srv/output/qemu_x86_64
+    download_dir: /srv/dl
+    archive: /srv/sources.tar
+
+- name: Unpack them on one without
+  br2.readonly_rootfs.buildroot_sources:
+    buildroot_dir: /srv/buildroot
+    output_dir: /srv/output/qemu_x86_64
+    download_dir: /srv/dl
+    archive: /media/stick/sources.tar
+    state: imported
+"""
+
+RETURN = r"""
+files:
+  description: The sources that were brought, or in check mode would be.
+  type: list
+  elements: str
+  returned: success
+  sample: [busybox/busybox-1.37.0.tar.bz2]
+urls:
+  description: Where a missing source was looked for.
+  type: list
+  elements: str
+  returned: failure of a download
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_sources as sources
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
+
+
+def run(tree: Tree, directory: Path, archive: Path | None, imported: bool, check: bool) -> dict[str, Any]:
+    """The result of the module."""
+    if imported:
+        if archive is None:
+            raise BuildrootError("state=imported wants an archive.")
+        brought = sources.unpack(archive, directory, check)
+        return {"changed": bool(brought), "files": brought}
+    tree.check()
+    absent = sources.missing(tree, directory)
+    if absent and not check:
+        sources.download(tree, directory)
+    packed = bool(archive and not check and sources.pack(sources.needed(tree), directory, archive))
+    return {"changed": bool(absent) or packed, "files": absent}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "buildroot_dir": {"type": "path", "required": True},
+            "output_dir": {"type": "path", "required": True},
+            "external": {"type": "list", "elements": "path", "default": []},
+            "user": {"type": "str", "default": ""},
+            "download_dir": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["downloaded", "imported"], "default": "downloaded"},
+            "archive": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    p = module.params
+    os.umask(0o022)
+    external = tuple(Path(path).resolve() for path in p["external"])
+    tree = Tree(Path(p["buildroot_dir"]).resolve(), Path(p["output_dir"]).resolve(), external)
+    directory = Path(p["download_dir"]).resolve()
+    archive = Path(p["archive"]).resolve() if p["archive"] else None
+
+    def work() -> dict[str, Any]:
+        return run(tree, directory, archive, p["state"] == "imported", module.check_mode)
+
+    try:
+        result = run_as(p["user"], work)
+    except BuildrootError as error:
+        module.fail_json(msg=str(error), **error.details)
+    except OSError as error:
+        module.fail_json(msg=f"The sources cannot be handled: {error}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

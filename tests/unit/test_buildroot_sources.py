@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_config as config
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_sources as sources
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+
+FIXTURE = Path(__file__).parents[1] / "buildroot" / "fixture"
+ALL = [f"{name}/{name}.tar.xz" for name in ("busybox", "dracut", "dropbear", "genimage", "linux", "zlib")]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    made = Tree(FIXTURE, tmp_path / "output")
+    config.apply(made, (FIXTURE / "configs/plain_defconfig").read_text(), check_mode=False)
+    return made
+
+
+def test_downloaded_packed_carried_and_unpacked(tree: Tree, tmp_path: Path) -> None:
+    connected, gapped, archive = tmp_path / "dl", tmp_path / "gap", tmp_path / "sources.tar"
+    assert sources.missing(tree, connected) == ALL
+    sources.download(tree, connected)
+    assert sources.missing(tree, connected) == []
+    assert sources.pack(ALL, connected, archive)
+    first = archive.read_bytes()
+    assert not sources.pack(ALL, connected, archive), "the same files were packed again"
+
+    assert sources.unpack(archive, gapped, dry_run=True) == ALL
+    assert not gapped.exists()
+    assert sources.unpack(archive, gapped, dry_run=False) == ALL
+    assert sources.missing(tree, gapped) == []
+    assert sources.unpack(archive, gapped, dry_run=False) == []
+
+    archive.unlink()
+    sources.pack(ALL, gapped, archive)
+    assert archive.read_bytes() == first
+
+
+def test_a_changed_source_is_brought_again(tree: Tree, tmp_path: Path) -> None:
+    directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
+    sources.download(tree, directory)
+    sources.pack(ALL, directory, archive)
+    (directory / ALL[0]).write_text("cut off")
+    assert sources.unpack(archive, directory, dry_run=False) == [ALL[0]]
+    assert (directory / ALL[0]).read_text() == "source of busybox\n"
+
+
+def test_a_damaged_archive(tree: Tree, tmp_path: Path) -> None:
+    directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
+    sources.download(tree, directory)
+    sources.pack(ALL, directory, archive)
+    archive.write_bytes(archive.read_bytes().replace(b"source of linux", b"source of limux"))
+    with pytest.raises(BuildrootError, match=r"linux/linux\.tar\.xz is damaged"):
+        sources.unpack(archive, tmp_path / "gap", dry_run=False)
+    archive.write_bytes(b"\0" * 10240)
+    with pytest.raises(BuildrootError, match="is no archive of sources"):
+        sources.unpack(archive, tmp_path / "gap", dry_run=False)
+
+
+def test_a_source_that_nobody_has_names_its_address(tree: Tree, tmp_path: Path) -> None:
+    (tree.output / "fault").write_text("download zlib")
+    with pytest.raises(BuildrootError, match=r"https://example\.invalid/zlib\.tar\.xz") as caught:
+        sources.download(tree, tmp_path / "dl")
+    assert caught.value.details["package"] == "zlib-1.3.2"
