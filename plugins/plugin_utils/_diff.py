@@ -48,6 +48,7 @@ class Detail:
 @dataclass
 class Comparison:
     changes: list[Change] = field(default_factory=list)
+    merged: Mapping[bytes, Entry] = field(default_factory=dict)
     # What only details.sh can tell: give its answers to compare() again.
     unsettled: list[bytes] = field(default_factory=list)
 
@@ -99,6 +100,7 @@ class _Comparer:
                 )
             )
         self.result.changes = _without_mount_points(self.result.changes)
+        self.result.merged = self.merged
         return self.result
 
     def _merged_from_upper(self) -> dict[bytes, Entry]:

@@ -85,6 +85,10 @@ class FakeDevice:
         mount("-t", "proc", "proc", self.root / "proc")
         mount("--bind", "/dev", self.root / "dev")
 
+    def halt(self) -> None:
+        """Take the running system down; mount_overlay() is the next boot."""
+        subprocess.run(["umount", "-l", self.root], check=True)
+
     def shell(self, script: bytes, data: bytes = b"") -> bytes:
         """Run a script as the plugins do: loaded from standard input, with BusyBox ash."""
         loader = f'eval "$(dd bs=1 count={len(script)} 2>/dev/null)"'

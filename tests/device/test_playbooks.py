@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -67,6 +68,24 @@ def test_report(controller: Controller, fleet: dict[str, Endpoint], tmp_path: Pa
 def test_diff_goes_on_where_a_device_is_gone(controller: Controller) -> None:
     run = controller.playbook("diff")
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_commit(controller: Controller, fleet: dict[str, Endpoint], tmp_path: Path) -> None:
+    root = fleet["changed"].device.root
+    (root / "etc/issue").write_text("mine\n")
+    (root / "etc/shells").unlink()
+    (root / "etc/secret").touch()
+    (root / "etc/secret").chmod(0o600)
+    os.mkfifo(root / "etc/pipe")
+    variables = json.dumps({"device_commit_dir": str(tmp_path / "overlay")})
+    run = controller.playbook("commit", "--limit", "changed,clean", "-e", variables)
+    assert run.returncode == 0, run.stdout
+    assert "a fifo, which an overlay cannot hold" in run.stdout
+    assert (tmp_path / "overlay/etc/issue").read_text() == "mine\n"
+    lists = tmp_path / "overlay/usr/lib/readonly-rootfs/commit"
+    assert (lists / "changed").read_text() == "delete etc/shells\nmode 00600 etc/secret\n"
+    again = controller.playbook("commit", "--limit", "changed,clean", "-e", variables)
+    assert "changed=1" not in again.stdout
 
 
 def test_verify_tells_what_is_wrong(controller: Controller, fleet: dict[str, Endpoint]) -> None:

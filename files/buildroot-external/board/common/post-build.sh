@@ -2,9 +2,10 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: MIT
 #
-# Seals a root file system tree: gives it its identity, the SHA-256 over every
-# path, type, mode, link target and content. Buildroot and the debian builder
-# both call it with the tree as the first argument.
+# Finishes a root file system tree: does what commits from devices ask for, then gives
+# the tree its identity, the SHA-256 over every path, type, mode, link target and
+# content. Buildroot and the debian builder both call it with the tree as the first
+# argument.
 set -eu
 export LC_ALL=C
 
@@ -21,6 +22,30 @@ if [ -e usr/lib/systemd/systemd ]; then
     for part in log mount layer reset; do
         install -m 0644 "$boot/$part.sh" "$lib/"
     done
+fi
+
+# Lines of module overlay_commit. Nothing outside of the tree is touched, whatever links it has.
+tree=$(pwd -P)
+inside() {
+    case $(cd "$(dirname "./$1")" 2>/dev/null && pwd -P)/ in
+        "$tree"/*) [ -e "$1" ] || [ -L "$1" ] ;;
+        *) return 1 ;;
+    esac
+}
+if [ -d "$lib/commit" ]; then
+    cat "$lib"/commit/* | while IFS= read -r line; do
+        case $line in
+            "delete "*) path=${line#delete } ;;
+            "mode "*) path=${line#mode ????? } mode=${line#mode } ;;
+            *) echo "$0: unknown line: $line" >&2 && exit 1 ;;
+        esac
+        inside "$path" || continue
+        case $line in
+            "delete "*) rm -rf -- "./$path" ;;
+            "mode "*) [ -L "$path" ] || chmod "${mode%% *}" "./$path" ;;
+        esac
+    done
+    rm -rf "$lib/commit"
 fi
 
 id=$(
