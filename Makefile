@@ -80,8 +80,8 @@ test-flash: venv ## flash cards that misbehave; needs root, loop devices and FUS
 	@pytest -n 2 tests/flash
 
 .PHONY: test-boot
-test-boot: venv ## boot the init in QEMU, with faults and power cuts; BR2_IMAGES names other images
-	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 2 tests/boot
+test-boot: venv ## boot in QEMU: faults, power cuts, and QEMU itself; BR2_IMAGES names other images
+	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 2 tests/boot tests/qemu
 
 .PHONY: test-molecule
 test-molecule: venv ## boot whole images in QEMU, judged over ssh; BR2_IMAGES names other images
