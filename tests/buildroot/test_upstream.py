@@ -8,6 +8,7 @@ Takes Buildroot from BR2_BUILDROOT_DIR or from the submodule.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_config as config
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_report as report
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree import load_board, render
 
@@ -108,6 +110,18 @@ def test_hashes_of_the_kernel_are_there(board: str) -> None:
     for package in ("linux", "linux-headers"):
         hashes = (SOURCE / buildroot["patches"] / package / f"{package}.hash").read_text()
         assert buildroot["kernel_version"] in hashes
+
+
+def test_the_sbom_of_buildroots_own_generator(tmp_path: Path) -> None:
+    configure(tmp_path, "qemu_x86_64")
+    tree = Tree(SOURCE, tmp_path / "output", (tmp_path / "external",))
+    text = config.merge(tmp_path / "external/configs/qemu_x86_64_defconfig", [], {})
+    config.apply(tree, text, check_mode=False)
+    document = json.loads(report.sbom(tree, tmp_path / "dl", "qemu_x86_64", "1"))
+    assert document["bomFormat"] == "CycloneDX"
+    components = {component["name"]: component for component in document["components"]}
+    assert components["busybox"]["licenses"]
+    assert "cpe" in components["dropbear"]
 
 
 def test_the_pins_are_one() -> None:

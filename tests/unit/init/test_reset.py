@@ -99,7 +99,17 @@ def test_kept(run: Run, rw: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["etc/hostname", "/", "//", "///", "", "/etc/../etc/hostname", "/./etc/hostname", "//etc/hostname", "/etc/.."],
+    [
+        "etc/hostname",
+        "/",
+        "//",
+        "///",
+        "",
+        "/etc/../etc/hostname",
+        "/./etc/hostname",
+        "//etc/hostname",
+        "/etc/..",
+    ],
 )
 def test_paths_that_are_not_plain(run: Run, rw: Path, path: str) -> None:
     request(rw, f"keep={path}")
