@@ -46,6 +46,7 @@ def make_initramfs(
         confdir=str(base / "conf"),
         TMPDIR=str(base / "tmp"),
         DRACUT_INSTALL=str(base / "dracut-install"),
+        DRACUT_LDD=str(external / "debian/cross-ldd"),
         DRACUT_LDCONFIG=shutil.which("ldconfig", path=environment()["PATH"]) or "ldconfig",
         SOURCE_DATE_EPOCH=str(epoch),
     )
