@@ -42,22 +42,25 @@ def mount(*arguments: str | Path) -> None:
 class FakeDevice:
     """`base` is the read-only layer's tree, `root` the running system's."""
 
-    def __init__(self, directory: Path, applets: Path, *, overlay_options: str = "") -> None:
+    def __init__(
+        self, directory: Path, applets: Path, *, base: Path | None = None, overlay_options: str = ""
+    ) -> None:
         self.directory = directory
         self.applets = applets
         self.overlay_options = overlay_options
-        self.base = directory / "base"
+        self.base = base or directory / "base"
         self.root = directory / "root"
         self.rfs = directory / "rfs"
         self.upper = self.rfs / "rw" / "upperdir"
         self.state = self.rfs / "rw" / "state"
         directory.mkdir(parents=True)
         mount("-t", "tmpfs", "device", directory)
-        for path in (self.base, self.root, self.rfs):
-            path.mkdir()
-        for name in ("bin", "dev", "media/rfs", "proc", "root", "run", "tmp", "etc"):
-            (self.base / name).mkdir(parents=True)
-        (self.base / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        self.root.mkdir()
+        self.rfs.mkdir()
+        if base is None:
+            for name in ("bin", "dev", "media/rfs", "proc", "root", "run", "tmp", "etc"):
+                (self.base / name).mkdir(parents=True)
+            (self.base / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
 
     def install_programs(self) -> None:
         """What an image has on its base."""
