@@ -22,6 +22,18 @@ from ._files import write_atomically
 
 TOOLS = {"apt-get": "apt", "dpkg-deb": "dpkg"}
 
+# What only maintainer scripts use, which are not run; resolved as if it were installed.
+_UNNEEDED = ("adduser", "debconf", "init-system-helpers")
+_STATUS = """\
+Package: {}
+Status: install ok installed
+Version: 99:0
+Architecture: all
+Maintainer: none
+Description: only for maintainer scripts
+
+"""
+
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _URI = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$")
 # Settings of the host's apt that say how to reach an archive.
@@ -83,7 +95,8 @@ class Apt:
         log: t.IO[str],
         offline: bool = False,
     ) -> None:
-        self.root = cache / "apt" / f"{architecture}-{content_key(sorted(sources))[:12]}"
+        key = content_key(sorted(sources), _UNNEEDED)
+        self.root = cache / "apt" / f"{architecture}-{key[:12]}"
         self.log = log
         self.offline = offline
         self.archives = self.root / "archives"
@@ -113,7 +126,7 @@ class Apt:
             *reach,
         ]
         write_atomically(self.root / "apt.conf", "\n".join(config) + "\n")
-        write_atomically(self.root / "status", "")
+        write_atomically(self.root / "status", "".join(map(_STATUS.format, _UNNEEDED)))
         write_atomically(self.root / "etc/sources.list", "\n".join(sources) + "\n")
 
     def fetch(self, wanted: Sequence[str], update: bool = False) -> list[Package]:

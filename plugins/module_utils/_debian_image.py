@@ -20,6 +20,7 @@ from ._debian_kernel import Kernel
 
 # What every image has: BusyBox, the ssh server, and the C library they share.
 BASE_PACKAGES = ("busybox", "dropbear-bin")
+INIT_PACKAGES = {"busybox": (), "systemd": ("systemd", "systemd-sysv", "udev", "dbus")}
 _IMAGE_TOOLS = {"genimage": "genimage", "mke2fs": "e2fsprogs", "sha256sum": "coreutils"}
 _LOG = "debian.log"
 
@@ -32,6 +33,7 @@ class Options:
     external: Path
     output: Path
     cache: Path
+    init: str = "busybox"
     kernel: str = "package"
     rootfs: str = "ext2"
     packages: Sequence[str] = ()
@@ -118,7 +120,9 @@ def _gather(options: Options, stages: Stages, log: t.IO[str], check: bool) -> _I
     apt = Apt(options.cache, board["debian"]["architecture"], sources, log, offline=check)
     try:
         stages.enter("packages")
-        packages = apt.fetch([*BASE_PACKAGES, *options.packages], options.update)
+        packages = apt.fetch(
+            [*BASE_PACKAGES, *INIT_PACKAGES[options.init], *options.packages], options.update
+        )
         stages.enter("kernel")
         if options.kernel == "source":
             kernel = _debian_kernel.source_kernel(
@@ -138,7 +142,7 @@ def _inputs(options: Options, found: _Ingredients) -> str:
     return content_key(
         options.board,
         options.external,
-        [options.kernel, options.rootfs],
+        [options.init, options.kernel, options.rootfs],
         *(Path(path) for path in options.rootfs_overlays),
         [asdict(package) for package in found.packages],
         [str(found.kernel.image.relative_to(options.cache)), found.kernel.version],
@@ -196,7 +200,7 @@ def _make_in(
     board, external, kernel = options.board, options.external, found.kernel
     archives = [found.apt.path(package) for package in found.packages]
     stages.enter("root tree")
-    epoch = _debian_root.build_root(tree, archives, external, options.rootfs_overlays)
+    epoch = _debian_root.build_root(tree, archives, external, options.init, options.rootfs_overlays)
     if kernel.modules:
         _debian_root.install_modules(tree, kernel.modules, kernel.release, board["kernel"].get("modules", []))
     base_id = _debian_root.seal(tree, external, epoch, log)

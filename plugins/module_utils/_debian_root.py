@@ -9,6 +9,7 @@ them here does not matter.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -37,15 +38,21 @@ _DIRECTORIES = {
 }
 _SECRET = {"etc/shadow": 0o600, "root/.ssh": 0o700, "root/.ssh/authorized_keys": 0o600}
 # What is of no use on a device.
-_LEFT_OUT = tuple(
-    f"usr/share/{name}"
-    for name in ("bash-completion", "bug", "doc", "info", "initramfs-tools", "lintian", "locale", "man")
+_LEFT_OUT = (
+    *(
+        f"usr/share/{name}"
+        for name in ("bash-completion", "bug", "doc", "info", "initramfs-tools", "lintian", "locale", "man")
+    ),
+    # Sources of a database that is not compiled here.
+    "lib/udev/hwdb.d",
 )
 _KERNEL_FILE_SYSTEMS = ("ext4", "overlay", "squashfs", "erofs", "f2fs", "btrfs")
 _APPLET_LIST = re.compile(rb"\0\[\0\[\[\0((?:[a-z0-9_.-]+\0)+)")
 
 
-def build_root(tree: Path, packages: Iterable[Path], external: Path, overlays: Sequence[str]) -> int:
+def build_root(
+    tree: Path, packages: Iterable[Path], external: Path, init: str, overlays: Sequence[str]
+) -> int:
     """Fill an empty directory; returns the time of its newest package file, which stands for the build."""
     for name, mode in _DIRECTORIES.items():
         (tree / name).mkdir(parents=True, exist_ok=True)
@@ -64,7 +71,8 @@ def build_root(tree: Path, packages: Iterable[Path], external: Path, overlays: S
     missing = [path for path in overlays if not Path(path).is_dir()]
     if missing:
         raise BuildError(f"There is no directory {', '.join(missing)} to copy over the root file system.")
-    for layer in (external / "debian/skeleton", external / "rootfs-overlay", *map(Path, overlays)):
+    skeletons = (external / "debian/skeleton", external / f"debian/init-{init}")
+    for layer in (*skeletons, external / "rootfs-overlay", *map(Path, overlays)):
         _copy_over(layer, tree)
     for name, mode in _SECRET.items():
         if (tree / name).exists():
@@ -129,7 +137,8 @@ def _link_applets(tree: Path, in_sbin: set[str]) -> None:
         raise BuildError(f"{busybox} has no list of applets; is it BusyBox?")
     for applet in ["[", "[[", *found[1].decode().split("\0")[:-1]]:
         directory = "sbin" if applet in in_sbin else "bin"
-        if not any((tree / "usr" / place / applet).exists() for place in ("bin", "sbin")):
+        # A package's link may be absolute: its target is in the tree, not on this machine.
+        if not any(os.path.lexists(tree / "usr" / place / applet) for place in ("bin", "sbin")):
             (tree / "usr" / directory / applet).symlink_to("/usr/bin/busybox")
 
 

@@ -33,6 +33,11 @@ options:
       C(~/.cache/br2-readonly-rootfs).
     type: str
     default: ''
+  init:
+    description: The init of the running system, BusyBox's or the distribution's systemd.
+    type: str
+    choices: [busybox, systemd]
+    default: busybox
   kernel:
     description: The distribution's binary kernel, or one built from its C(linux-source).
     type: str
@@ -135,6 +140,7 @@ def main() -> None:
             "external": {"type": "path", "required": True},
             "output": {"type": "path", "required": True},
             "cache": {"type": "str", "default": ""},
+            "init": {"type": "str", "choices": ["busybox", "systemd"], "default": "busybox"},
             "kernel": {"type": "str", "choices": ["package", "source"], "default": "package"},
             "rootfs": {"type": "str", "choices": ["ext2", "ext4", "squashfs", "erofs"], "default": "ext2"},
             "packages": {"type": "list", "elements": "str", "default": []},

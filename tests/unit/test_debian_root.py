@@ -23,6 +23,9 @@ BUSYBOX = "ELF\0...\0[\0[[\0ash\0init\0ls\0sh\0\0more\0"
 def external(tmp_path: Path) -> Path:
     directory = tmp_path / "external"
     (directory / "debian/skeleton/etc").mkdir(parents=True)
+    for init in ("busybox", "systemd"):
+        (directory / f"debian/init-{init}/etc").mkdir(parents=True)
+        (directory / f"debian/init-{init}/etc/passwd").write_text(init)
     (directory / "debian/sbin-applets").write_text("# a comment\ninit\n")
     (directory / "debian/skeleton/etc/shadow").write_text("root:*:::::::\n")
     (directory / "rootfs-overlay/sbin").mkdir(parents=True)
@@ -39,7 +42,7 @@ def test_the_base_is_packages_applets_skeleton_and_overlays(tmp_path: Path, exte
     (mine / "etc").mkdir(parents=True)
     (mine / "etc/issue").write_text("mine")
     tree = tmp_path / "tree"
-    assert build_root(tree, packages, external, [str(mine)]) == BUILT
+    assert build_root(tree, packages, external, "busybox", [str(mine)]) == BUILT
     assert (tree / "bin").readlink() == Path("usr/bin")
     assert not (tree / "lib64").is_symlink()
     assert (tree / "usr/sbin/init").readlink() == Path("/usr/bin/busybox")
@@ -55,15 +58,31 @@ def test_the_base_is_packages_applets_skeleton_and_overlays(tmp_path: Path, exte
     assert (tree / "tmp").stat().st_mode & 0o7777 == 0o1777
 
 
+@pytest.mark.parametrize("init", ["busybox", "systemd"])
+def test_the_base_is_made_for_its_init(tmp_path: Path, external: Path, init: str) -> None:
+    tree = tmp_path / "tree"
+    build_root(tree, [], external, init, [])
+    assert (tree / "etc/passwd").read_text() == init
+
+
+def test_a_packages_absolute_link_wins_over_busybox(tmp_path: Path, external: Path) -> None:
+    """As that of systemd-sysv: on the build host it may lead nowhere."""
+    links = {"sbin/init": "-> /lib/systemd/no-such-init"}
+    packages = [make_deb(tmp_path, "busybox", files={"bin/busybox": BUSYBOX})]
+    packages.append(make_deb(tmp_path, "systemd-sysv", files=links))
+    build_root(tmp_path / "tree", packages, external, "systemd", [])
+    assert (tmp_path / "tree/usr/sbin/init").readlink() == Path("/lib/systemd/no-such-init")
+
+
 def test_an_overlay_that_is_not_there_is_named(tmp_path: Path, external: Path) -> None:
     with pytest.raises(BuildError, match="/no/such"):
-        build_root(tmp_path / "tree", [], external, ["/no/such"])
+        build_root(tmp_path / "tree", [], external, "busybox", ["/no/such"])
 
 
 def test_a_damaged_package_is_named(tmp_path: Path, external: Path) -> None:
     (tmp_path / "bad.deb").write_bytes(b"!<arch>\n")
     with pytest.raises(BuildError, match=r"bad\.deb"):
-        build_root(tmp_path / "tree", [tmp_path / "bad.deb"], external, [])
+        build_root(tmp_path / "tree", [tmp_path / "bad.deb"], external, "busybox", [])
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree
 
 IMAGE: dict[str, t.Any] = {
     "init": "busybox",
+    "overlay_dirs": [],
+    "systemd_var": "none",
     "rootfs": "ext2",
     "hostname": "gate",
     "packages": [],

@@ -64,6 +64,7 @@ def test_units_have_the_names_that_systemd_expects(target: Target, directory: st
     name = escaped(directory)
     unit = generated.unit(f"{name}.mount")
     assert unit["Mount"]["Where"] == [directory.replace("%", "%%")]
+    assert not set("\\:") & set(unit["Mount"]["Options"][0])
     backing = escaped(f"/run/buildroot/mounts/{name}") + ".mount"
     drop_in = generated.unit(f"overlay-dir@{name}.service.d/50-overlay-dirs.conf")
     assert drop_in.words("Unit", "Wants") == drop_in.words("Unit", "After") == [backing]

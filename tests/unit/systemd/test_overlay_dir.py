@@ -45,7 +45,7 @@ def run(shell: list[str], tmp_path: Path, base: Path) -> Run:
         place=/run/buildroot/mounts/$name status=/run/readonly-rootfs/$name/status
         overlay_dir() {{ {" ".join(shell)} '{library}/overlay-dir' "$1" "$name" "$base" 2>&1; }}
         mount_overlay() {{
-            layers=$(printf '%s\\n' "$place" | sed 's/\\\\/&&/g')
+            layers=/run/readonly-rootfs/base_x2ddir
             mount -t overlay overlay_x -o \\
                 "lowerdir=$layers/lower,upperdir=$layers/upper,workdir=$layers/work,index=off" "$base"
         }}

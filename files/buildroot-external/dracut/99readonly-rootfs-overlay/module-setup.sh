@@ -38,6 +38,17 @@ target_has() {
     return 1
 }
 
+# systemd's reboot and poweroff would bring much of systemd along; BusyBox has its own.
+is_systemctl() {
+    [[ $(readlink "${dracutsysrootdir-}/usr/sbin/$1") == */systemctl ]] && target_has busybox
+}
+
+inst_applet() {
+    inst_multiple busybox
+    mkdir -p "${initdir:?}/usr/sbin"
+    ln -s ../bin/busybox "$initdir/usr/sbin/$1"
+}
+
 missing_tool() {
     dfatal "readonly-rootfs-overlay: the target has no $1; enable it in BusyBox" \
         "(board/common/busybox.fragment does) or install the package that brings it"
@@ -59,6 +70,9 @@ install() {
         target_has "$tool" || missing_tool "$tool"
     done
     target_has blockdev || target_has hdparm || missing_tool blockdev
+    for tool in reboot poweroff; do
+        ! is_systemctl "$tool" || inst_applet "$tool"
+    done
     inst_multiple "${required_tools[@]}"
     for tool in "${optional_tools[@]}"; do
         ! target_has "$tool" || inst_multiple "$tool"
