@@ -45,6 +45,7 @@ def run(shell: list[str], tmp_path: Path, rfs: Path) -> Run:
         "set -f",
         f"lib={MODULE}/lib rfs={rfs} newroot={tmp_path}/newroot mode=initramfs",
         *(f". {source}" for source in sources),
+        "use() { :; }",
         'say() { echo "<$1>$2"; }',
         "default_parameters",
         "layer='' rw_device=/dev/rw base_id=base-one",

@@ -45,9 +45,9 @@ hand_over() { # ARGUMENT...
         "/dev $newroot/dev none move" \
         "/proc $newroot/proc none move" 2>/dev/null
     # BusyBox does all in one process; util-linux moves nothing by fstab.
-    [ ! -e "$rfs/rw" ] || mount -o move "$rfs" "$newroot$rfs_after"
-    [ ! -c /dev/null ] || mount -o move /dev "$newroot/dev"
-    [ ! -e /proc/self ] || mount -o move /proc "$newroot/proc"
+    [ ! -e "$rfs/rw" ] || mount -o move "$rfs" "$newroot$rfs_after" 2>/dev/null
+    [ ! -c /dev/null ] || mount -o move /dev "$newroot/dev" 2>/dev/null
+    [ ! -e /proc/self ] || mount -o move /proc "$newroot/proc" 2>/dev/null
     if [ -n "$base_device" ] || [ "$mode" = root ]; then
         exec switch_root "$newroot" "$init" "$@"
     fi

@@ -23,6 +23,7 @@ open_layer() {
     stamp layer
     is_own_directory "$state" && is_own_directory "$upper" && is_own_directory "$work" || return
     if reset_is_due; then
+        use reset
         reset_layer || return
     fi
     check_base_id || return
@@ -38,6 +39,7 @@ mount_layer() {
     mount_device "$rw_device" "$rw_dir" "$layer_options" "$rootrwfstype" || {
         rw_type=$fstype
         fail unmountable "rootrw=$rootrw: cannot mount $rw_device${fstype:+ as $fstype}: $cause"
+        use reset
         remake_layer || return
     }
     rw_type=$fstype
@@ -67,8 +69,15 @@ read_base_id() {
         read -r base_id <"$base_dir/usr/lib/readonly-rootfs/base-id" || :
     fi
     if [ -z "$base_id" ] && [ -n "$base_device" ]; then
+        use superblock
         read_superblock "$base_device" && base_id=${sb_uuid:+$sb_type-$sb_uuid}
     fi
+}
+
+# reset_is_due: asked for on the command line, or by the running system.
+reset_is_due() {
+    [ "$rootrwreset" != yes ] || return 0
+    [ -e "$state/reset" ]
 }
 
 # check_base_id: is this the base that the layer was made on?
@@ -80,7 +89,10 @@ check_base_id() {
     case $rootrwstale in
         warn) warn "the layer on $rw_device was made on another base ($layer_base_id)" ;;
         tmpfs) fail stale "the layer on $rw_device was made on another base ($layer_base_id)" ;;
-        reset) reset_layer && stale=no ;;
+        reset)
+            use reset
+            reset_layer && stale=no
+            ;;
     esac
 }
 
@@ -106,78 +118,9 @@ count_try() {
 
 # make_layer: what is missing of the layer; everything on the first boot.
 make_layer() {
-    [ -d "$state" ] || mkdir -m 0700 "$state" 2>/dev/null ||
-        fail full "cannot make state/ on $rw_device: no space or no inodes" || return
-    [ -d "$work" ] || mkdir "$work" 2>/dev/null ||
-        fail full "cannot make work/ on $rw_device: no space or no inodes" || return
-    if [ ! -d "$upper" ]; then
-        # Under its name only when it is whole: / must have the base's owner and mode.
-        { [ -d "$upper.new" ] || mkdir "$upper.new" 2>/dev/null; } &&
-            like_directory "$base_dir" "$upper.new" && mv "$upper.new" "$upper" ||
-            fail full "cannot make upperdir/ on $rw_device: no space or no inodes" || return
-        layer_base_id=
-    fi
-    [ -n "$layer_base_id" ] || record_base_id
-}
-
-record_base_id() {
-    [ -n "$base_id" ] || return 0
-    if echo "$base_id" >"$state/base-id.new" && mv "$state/base-id.new" "$state/base-id"; then
-        layer_base_id=$base_id
-    else
-        rm -f "$state/base-id.new"
-        warn "cannot record the base's identity on $rw_device"
-    fi
-}
-
-# like_directory FROM TO: owner, mode and extended attributes.
-like_directory() {
-    # shellcheck disable=SC2046
-    set -- "$1" "$2" $(ls -ldn "$1")
-    [ $# -gt 6 ] || return
-    like_mode=$3 like_owner=$5:$6
-    [ "$like_owner" = 0:0 ] || chown "$like_owner" "$2" || return
-    symbolic_mode "$like_mode"
-    [ "$symbolic" = u=rwx,g=rx,o=rx ] || chmod "$symbolic" "$2" || return
-    like_xattrs "$1" "$2"
-}
-
-# symbolic_mode drwxr-xr-x: sets $symbolic to what chmod takes.
-symbolic_mode() {
-    symbolic_rest=${1#?} symbolic='' symbolic_sticky=
-    for symbolic_who in u g o; do
-        symbolic_bits=${symbolic_rest%"${symbolic_rest#???}"}
-        symbolic_rest=${symbolic_rest#???}
-        case $symbolic_who$symbolic_bits in
-            o*[tT]) symbolic_sticky=,+t ;;
-        esac
-        case $symbolic_bits in
-            *s) symbolic_bits=${symbolic_bits%s}xs ;;
-            *S) symbolic_bits=${symbolic_bits%S}s ;;
-            *t) symbolic_bits=${symbolic_bits%t}x ;;
-            *T) symbolic_bits=${symbolic_bits%T} ;;
-        esac
-        symbolic_clean=
-        while [ -n "$symbolic_bits" ]; do
-            case $symbolic_bits in
-                -*) ;;
-                *) symbolic_clean=$symbolic_clean${symbolic_bits%"${symbolic_bits#?}"} ;;
-            esac
-            symbolic_bits=${symbolic_bits#?}
-        done
-        symbolic=$symbolic${symbolic:+,}$symbolic_who=$symbolic_clean
-    done
-    symbolic=$symbolic$symbolic_sticky
-}
-
-# like_xattrs FROM TO: only where the base brings the tools; BusyBox has no getfattr.
-like_xattrs() {
-    command -v getfattr >/dev/null && command -v setfattr >/dev/null || return 0
-    # TO is /, for getfattr: --restore takes the name from the dump.
-    cd "$1" && getfattr -d -m - -e hex . >"$rfs/.xattr" 2>/dev/null
-    cd "$2" && setfattr "--restore=$rfs/.xattr" 2>/dev/null ||
-        info "cannot give / all extended attributes of the base: ${2%upperdir*} does not take them"
-    cd / || :
+    [ -d "$state" ] && [ -d "$work" ] && [ -d "$upper" ] && [ -n "$layer_base_id" ] && return
+    use fresh
+    make_fresh
 }
 
 # open_tmpfs: the layer that is gone after this boot.
@@ -187,6 +130,7 @@ open_tmpfs() {
     mount -t tmpfs -o "rw,mode=755${kept:+,$kept}" tmpfs "$rw_dir" 2>"$rfs/.error" ||
         mount -t tmpfs -o rw,mode=755 tmpfs "$rw_dir" ||
         fail tmpfs "cannot mount a tmpfs as the writable layer" || return
+    use fresh
     mkdir "$upper" "$work" && like_directory "$base_dir" "$upper"
 }
 

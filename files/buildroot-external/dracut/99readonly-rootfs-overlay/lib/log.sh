@@ -4,6 +4,17 @@
 #
 # What the boot says, and how it ends when it cannot go on.
 
+# use PART: loads what not every boot needs; reading it all would take a fifth of the time.
+used=
+use() {
+    case " $used " in
+        *" $1 "*) return ;;
+    esac
+    used="$used $1"
+    # shellcheck source=/dev/null
+    . "$lib/$1.sh"
+}
+
 say() { # LEVEL TEXT
     # The kernel log reaches both the console and dmesg, whatever stderr is.
     { echo "<$1>readonly-rootfs: $2" >/dev/kmsg; } 2>/dev/null ||

@@ -66,6 +66,7 @@ without() {
 mount_device() {
     fstype=$4
     if [ -z "$fstype" ]; then
+        use superblock
         read_superblock "$1" || {
             cause="no file system that this boot knows"
             return 1

@@ -142,80 +142,86 @@ resolve() {
 # first kilobyte nearly always holds all that is asked for.
 read_loader() {
     loader='' elf_file=$1
-    bytes "$elf_file" 0 1024
+    elf_words 0 1024
+    elf_start=$elf
     # shellcheck disable=SC2086
-    set -- $hex
-    [ $# -ge 64 ] || {
+    set -- $elf
+    [ $# -ge 16 ] || {
         cause="$resolved is cut short"
         return 1
     }
-    elf_order=$6
-    case $5,$6 in # class, byte order
-        02,01) elf_headers=$((0x${36}${35}${34}${33})) ;;
-        02,02) elf_headers=$((0x${37}${38}${39}${40})) ;;
-        01,01) elf_headers=$((0x${32}${31}${30}${29})) ;;
-        01,02) elf_headers=$((0x${29}${30}${31}${32})) ;;
-        *) elf_headers=0 ;;
+    # Magic number, then byte order and class. In a big-endian pair the low word is second.
+    case $1,$2 in
+        464c457f,????0102) elf_big=0 elf_size=14 elf_count=$((0x${15} & 65535)) ;;
+        464c457f,????0101) elf_big=0 elf_size=8 elf_count=$((0x${12} & 65535)) ;;
+        7f454c46,0202????) elf_big=1 elf_size=14 elf_count=$((0x${15} >> 16)) ;;
+        7f454c46,0102????) elf_big=1 elf_size=8 elf_count=$((0x${12} >> 16)) ;;
+        *)
+            cause="$resolved is for another machine"
+            return 1
+            ;;
     esac
-    if [ "$5" = 02 ]; then
-        elf_half "${57}" "${58}"
-        elf_size=56
+    if [ $elf_size = 8 ]; then
+        elf_headers=$((0x$8))
+    elif [ $elf_big = 0 ]; then
+        elf_headers=$((0x$9))
     else
-        elf_half "${45}" "${46}"
-        elf_size=32
+        elf_headers=$((0x${10}))
     fi
-    elf_left=$elf_value
-    if [ $((elf_headers + elf_left * elf_size)) -le $# ]; then
-        shift "$elf_headers"
+    if [ $((elf_headers + elf_count * elf_size * 4)) -le $(($# * 4)) ]; then
+        shift $((elf_headers / 4))
     else
-        bytes "$elf_file" "$elf_headers" $((elf_left * elf_size))
+        elf_words "$elf_headers" $((elf_count * elf_size * 4))
         # shellcheck disable=SC2086
-        set -- $hex
+        set -- $elf
     fi
-    while [ "$elf_left" -gt 0 ] && [ $# -ge $elf_size ]; do
-        elf_word "$1" "$2" "$3" "$4"
-        if [ "$elf_value" = 3 ]; then # PT_INTERP
-            elf_segment "$@"
+    while [ "$elf_count" -gt 0 ] && [ $# -ge $elf_size ]; do
+        if [ "$1" = 00000003 ]; then # PT_INTERP
+            elf_interpreter "$@"
             return
         fi
         shift $elf_size
-        elf_left=$((elf_left - 1))
+        elf_count=$((elf_count - 1))
     done
 }
 
-elf_half() {
-    if [ "$elf_order" = 01 ]; then elf_value=$((0x$2$1)); else elf_value=$((0x$1$2)); fi
+# elf_words OFFSET COUNT: sets $elf to numbers of four bytes in this machine's order,
+# which is the program's as well, if it can run.
+elf_words() {
+    elf=$(od -An -v -tx4 -j "$1" -N "$2" "$elf_file" 2>/dev/null)
 }
 
-elf_word() {
-    if [ "$elf_order" = 01 ]; then elf_value=$((0x$4$3$2$1)); else elf_value=$((0x$1$2$3$4)); fi
-}
-
-# elf_segment BYTE...: sets $loader to what the segment of this header holds.
-elf_segment() {
-    case $elf_size,$elf_order in
-        56,01)
-            elf_word "$9" "${10}" "${11}" "${12}"
-            shift 32
-            ;;
-        56,02)
-            elf_word "${13}" "${14}" "${15}" "${16}"
-            shift 36
-            ;;
-        *)
-            elf_word "$5" "$6" "$7" "$8"
-            shift 16
-            ;;
-    esac
-    elf_offset=$elf_value
-    elf_word "$1" "$2" "$3" "$4"
-    bytes "$elf_file" "$elf_offset" "$elf_value"
+# elf_interpreter WORD...: sets $loader to what the segment of this header holds.
+elf_interpreter() {
+    if [ "$elf_size" = 14 ]; then
+        shift "$elf_big"
+        elf_offset=$((0x$3)) elf_length=$((0x$9))
+    else
+        elf_offset=$((0x$2)) elf_length=$((0x$5))
+    fi
+    elf_skip=$((elf_offset % 4))
+    # shellcheck disable=SC2086
+    set -- $elf_start
+    if [ $((elf_offset + elf_length)) -le $(($# * 4)) ]; then
+        shift $((elf_offset / 4))
+    else
+        elf_words $((elf_offset - elf_skip)) $((elf_length + elf_skip))
+        # shellcheck disable=SC2086
+        set -- $elf
+    fi
     # From numbers to characters without a process: through a file.
     elf_text=
-    for elf_byte in $hex; do
-        [ "$elf_byte" != 00 ] || break
-        elf_value=$((0x$elf_byte))
-        elf_text=$elf_text\\$((elf_value / 64))$((elf_value / 8 % 8))$((elf_value % 8))
+    for elf_word; do
+        for elf_shift in 0 8 16 24; do
+            [ "$elf_big" = 0 ] || elf_shift=$((24 - elf_shift))
+            elf_byte=$((0x$elf_word >> elf_shift & 255))
+            if [ "$elf_skip" -gt 0 ]; then
+                elf_skip=$((elf_skip - 1))
+                continue
+            fi
+            [ $elf_byte != 0 ] || break 2
+            elf_text=$elf_text\\$((elf_byte / 64))$((elf_byte / 8 % 8))$((elf_byte % 8))
+        done
     done
     # shellcheck disable=SC2059
     printf "$elf_text\n" >"$rfs/.loader"

@@ -5,12 +5,6 @@
 # Reset: the request file is the only thing that decides; every step may be cut and is
 # done again, or found done, at the next boot, before anything is built on the layer.
 
-# reset_is_due: asked for on the command line, or by the running system.
-reset_is_due() {
-    [ "$rootrwreset" != yes ] || return 0
-    [ -e "$state/reset" ]
-}
-
 # remake_layer: a new file system, only in place of one that cannot be mounted, and only
 # if that was asked for: on the command line, or in a request that can still be read.
 remake_layer() {
@@ -48,6 +42,7 @@ request_says_mkfs() { # FILE
 }
 
 reset_layer() {
+    use fresh
     record_request
     gather_keep_list
     take_kept_out
