@@ -29,6 +29,7 @@ provision: venv ## install what builds and tests need; the only step that wants 
 .PHONY: demo
 demo: venv ## build an image and boot it in QEMU
 	@tools/become ansible-playbook playbooks/demo.yml
+	@echo "end it:          make demo-stop"
 
 .PHONY: demo-stop
 demo-stop: venv ## end the demo and remove its guest
