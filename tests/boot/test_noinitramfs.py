@@ -86,7 +86,7 @@ def test_kernel_mounted_it_writable(rig: Rig) -> None:
 def test_broken_layer(rig: Rig) -> None:
     """A user layer without init is seen here, too: the base in the same boot."""
     upper = rig.writable({"upperdir/sbin/": ""})
-    disk.Ext(upper).change("mknod /upperdir/sbin/init c 0 0")
+    disk.Ext(upper).whiteout("/upperdir/sbin/init")
     assert boot(rig, base_with_script(rig), f"{WORDS} ro", upper).layer() == "fallback"
 
 

@@ -25,8 +25,6 @@ USERS = {
     "upperdir/etc/deep/keep/me": "kept",
     "upperdir/with space/keep me": "kept",
 }
-# Whiteouts and an opaque directory: what the user deleted.
-DELETED = ("mknod /upperdir/etc/base-file c 0 0", "mknod /upperdir/bin c 0 0")
 
 
 def user_layer(rig: Rig, request: str | None = "", **more: str) -> Path:
@@ -34,7 +32,7 @@ def user_layer(rig: Rig, request: str | None = "", **more: str) -> Path:
     if request is not None:
         content["state/reset"] = request
     image = rig.writable(content)
-    disk.Ext(image).change(DELETED[0])
+    disk.Ext(image).whiteout("/upperdir/etc/base-file")
     return image
 
 

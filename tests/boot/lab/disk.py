@@ -138,6 +138,14 @@ class Ext:
             raise FileNotFoundError(f"{self.image}: {path}")
         return self._debugfs(f'cat "{path}"')
 
+    def make_device(self, path: str, kind: str, major: int, minor: int) -> None:
+        """A device node; `c 0 0` is overlayfs' mark for a deleted file."""
+        parent, name = path.rsplit("/", 1)
+        self.change(f'cd "{parent or "/"}"', f"mknod {name} {kind} {major} {minor}")
+
+    def whiteout(self, path: str) -> None:
+        self.make_device(path, "c", 0, 0)
+
     def change(self, *commands: str) -> None:
         """Edit the file system with debugfs commands."""
         run("debugfs", "-w", "-f", "-", self.image, stdin="\n".join(commands) + "\n")

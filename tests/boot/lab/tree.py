@@ -114,6 +114,7 @@ class Base:
         for name, target in self.links.items():
             if (root / name).is_dir():
                 shutil.rmtree(root / name)
+            (root / name).unlink(missing_ok=True)
             (root / name).symlink_to(target)
         return root
 
