@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/build.yml with its default builder, from the board file to the described images.
+
+The fixture stands for Buildroot; root file system, disk image and block map are real.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+USER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+TOOLS = ("genimage", "mke2fs", "cpio")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+pytestmark = pytest.mark.skipif(
+    any(shutil.which(tool, path=PATH) is None for tool in TOOLS), reason="NO genimage, mke2fs or cpio: make provision"
+)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="br2-images-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        shutil.copytree(HERE / "fixture", root / "tree")
+        yield root
+
+
+def build(site: Path, **variables: Any) -> str:
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "image_output_dir": str(site / "output"),
+        "buildroot_dir": str(site / "tree"),
+        "buildroot_user": USER,
+        "buildroot_cache_dir": str(site / "cache"),
+        **variables,
+    }
+    command = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        "--inventory=localhost,",
+        "--connection=local",
+        f"--extra-vars={json.dumps(given)}",
+        str(ROOT / "playbooks/build.yml"),
+    ]
+    environment = {**os.environ, "PATH": PATH, "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_from_a_board_to_images_and_back_to_nothing(site: Path) -> None:
+    build(site)
+    images = site / "output/qemu_x86_64/images"
+    manifest = json.loads((images / "manifest.json").read_text())
+    assert manifest["builder"] == "buildroot"
+    assert manifest["kernel"]["embedded"] is True
+    assert [part["filesystem"]["label"] for part in manifest["disk"]["partitions"]] == ["rootfs", "overlay"]
+    for name, about in manifest["files"].items():
+        assert hashlib.sha256((images / name).read_bytes()).hexdigest() == about["sha256"], name
+    identity = "usr/lib/readonly-rootfs/base-id"
+    target = site / "output/qemu_x86_64/buildroot/target"
+    assert (target / identity).read_text().strip() == manifest["base_id"]
+    report = site / "output/qemu_x86_64/buildroot/report"
+    assert json.loads((report / "sbom.cdx.json").read_text())["bomFormat"] == "CycloneDX"
+    assert manifest["inputs"] in (report / "index.html").read_text()
+
+    before = {path.name: path.stat().st_mtime_ns for path in images.iterdir()}
+    assert "changed=0" in build(site)
+    assert {path.name: path.stat().st_mtime_ns for path in images.iterdir()} == before
+
+    # One more byte in the base is another base, and its image another image.
+    overlay = site / "overlay"
+    (overlay / "etc").mkdir(parents=True)
+    (overlay / "etc/motd").write_text("hello\n")
+    build(site, image_rootfs_overlays=[str(overlay)])
+    after = json.loads((images / "manifest.json").read_text())
+    assert after["base_id"] != manifest["base_id"]
+    assert after["files"]["sdcard.img"]["sha256"] != manifest["files"]["sdcard.img"]["sha256"]
+
+
+def test_sources_only(site: Path) -> None:
+    archive = site / "cache/sources.tar"
+    build(site, image_goal="sources", buildroot_archive=str(site / "output/qemu_x86_64/buildroot/sources.tar"))
+    assert (site / "cache/dl/busybox/busybox.tar.xz").exists()
+    assert not archive.exists()
+    assert (site / "output/qemu_x86_64/buildroot/sources.tar").stat().st_size > 0
