@@ -23,7 +23,8 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(os.environ.get("BR2_BUILDROOT_DIR") or ROOT / "buildroot")
-BOARDS = sorted(path.stem for path in (ROOT / "files/boards").glob("*.yml"))
+EVERY_BOARD = sorted(path.stem for path in (ROOT / "files/boards").glob("*.yml"))
+BOARDS = [name for name in EVERY_BOARD if "buildroot" in load_board(name, [])]
 IMAGE: dict[str, Any] = {
     "init": "busybox",
     "systemd_var": "factory",
