@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice
+from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice, copy_libraries
 
 # In a PID namespace: `reboot` in the device asks process 1, which must not be the host's.
 SERVE = (
@@ -85,13 +85,7 @@ def install_ssh(base: Path, key: Path) -> None:
     program = Path(shutil.which("dropbear") or "/usr/sbin/dropbear")
     (base / "sbin").mkdir(exist_ok=True)
     shutil.copy2(program, base / "sbin/dropbear")
-    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    for word in listing.split():
-        library = Path(word)
-        if library.is_absolute():
-            target = base / library.relative_to("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(library, target)
+    copy_libraries(program, base)
     (base / "etc/dropbear").mkdir(parents=True)
     hostkey = base / "etc/dropbear/dropbear_ed25519_host_key"
     subprocess.run(["dropbearkey", "-t", "ed25519", "-f", hostkey], check=True, capture_output=True)

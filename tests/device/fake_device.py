@@ -35,6 +35,22 @@ def make_applets(directory: Path) -> None:
         (directory / applet).symlink_to("busybox")
 
 
+def make_strict_applets(directory: Path) -> None:
+    """The same with dash as shell: Debian's BusyBox shell would find applets that are not there."""
+    make_applets(directory)
+    (directory / "sh").unlink()
+    shutil.copy2("/bin/dash", directory / "sh")
+
+
+def copy_libraries(program: Path, base: Path) -> None:
+    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for library in map(Path, listing.split()):
+        if library.is_absolute():
+            target = base / library.relative_to("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(library, target)
+
+
 def mount(*arguments: str | Path) -> None:
     subprocess.run(["mount", *arguments], check=True)
 

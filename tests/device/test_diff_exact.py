@@ -24,6 +24,10 @@ from ansible_collections.br2.readonly_rootfs.tests.device.chaos import (
     runner,
     snapshot,
 )
+from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import (
+    copy_libraries,
+    make_strict_applets,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +66,7 @@ def reproduces(applets: Path, seed: int, steps: int, overlay_options: str = "") 
         data = os.fsencode(device.base / "data")
         os.mkdir(data)
         grow(data, chance)
+        copy_libraries(Path("/bin/dash"), device.base)
         device.boot()
         for _ in range(steps):
             disturb(os.fsencode(device.root / "data"), chance)
@@ -88,6 +93,12 @@ def test_diff_reproduces_the_merged_tree(applets: Path, seed: int, steps: int) -
 @given(seed=st.integers(0, 2**32), steps=st.integers(0, 40))
 def test_diff_reproduces_renamed_directories(applets: Path, seed: int, steps: int) -> None:
     reproduces(applets, seed, steps, ",redirect_dir=on,metacopy=on")
+
+
+def test_diff_needs_no_more_than_the_applets_of_a_stock_busybox(tmp_path: Path) -> None:
+    make_strict_applets(tmp_path / "bin")
+    for seed in range(3):
+        reproduces(tmp_path / "bin", seed, 30)
 
 
 def test_everything_that_can_happen_happens(applets: Path) -> None:

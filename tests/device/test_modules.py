@@ -145,6 +145,30 @@ def test_reset_with_reboot_fails_if_the_device_does_not_prove_it(
     assert "came back on layer persistent without having been reset" in result["msg"]
 
 
+def test_confirm(controller: Controller, device: FakeDevice) -> None:
+    (device.state / "tries").write_text("boot\n")
+    assert controller.module("overlay_confirm", {"action": "check"}, "--check")["changed"] is True
+    assert (device.state / "tries").exists()
+    result = controller.module("overlay_confirm")
+    assert (result["changed"], result["confirmed"]) == (True, True)
+    assert not (device.state / "tries").exists()
+    assert controller.module("overlay_confirm")["changed"] is False
+
+
+def test_confirm_wants_the_devices_own_checks_to_succeed(controller: Controller, device: FakeDevice) -> None:
+    checks = device.root / "etc/readonly-rootfs/health.d"
+    checks.mkdir(parents=True)
+    (checks / "web").write_text("#!/bin/sh\nexit 1\n")
+    (checks / "web").chmod(0o755)
+    assert "health.d/web failed" in controller.module("overlay_confirm")["msg"]
+    assert controller.module("overlay_confirm", {"action": "confirm"})["confirmed"] is True
+
+
+def test_a_fallback_cannot_be_confirmed(controller: Controller, device: FakeDevice) -> None:
+    (device.rfs / "status").write_text("layer=fallback\n")
+    assert "layer of this boot is fallback" in controller.module("overlay_confirm")["msg"]
+
+
 def test_backup_and_restore(controller: Controller, device: FakeDevice, tmp_path: Path) -> None:
     (device.root / "etc/issue").write_text("user\n")
     (device.root / "etc/shells").unlink()
