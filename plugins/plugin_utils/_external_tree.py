@@ -71,12 +71,21 @@ def render(board: Mapping[str, t.Any], image: Mapping[str, t.Any], source: Path 
             tree[relative] = Node(link=str(path.readlink()))
             continue
         content = path.read_bytes()
+        if path.suffix == ".link":
+            tree[relative[: -len(".link")]] = Node(link=_target(content))
+            continue
         if path.suffix == ".j2":
             relative, content = _rendered(environment, relative, content, name)
             if not content:
                 continue
         tree[relative] = Node(content, os.access(path, os.X_OK))
     return tree
+
+
+def _target(content: bytes) -> str:
+    """A link out of the collection would not survive its packing: it is a file that says where to."""
+    (target,) = (line for line in content.decode().splitlines() if not line.startswith("#"))
+    return target
 
 
 def _files(source: Path, board: str) -> Iterator[Path]:

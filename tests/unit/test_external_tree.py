@@ -10,9 +10,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._tree_sync import TreeError, synchronise
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._tree_sync import (
+    Node,
+    TreeError,
+    synchronise,
+)
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree import (
     BOARDS,
+    SOURCE,
     load_board,
     render,
 )
@@ -57,6 +62,19 @@ def test_every_file_that_the_defconfig_names_is_there(board: str) -> None:
     assert named
     missing = [path for path in named if path not in tree and not any(n.startswith(f"{path}/") for n in tree)]
     assert not missing
+
+
+def test_no_link_leaves_the_collection() -> None:
+    root = SOURCE.parents[1].resolve()
+    links = [path for path in SOURCE.rglob("*") if path.is_symlink()]
+    assert all(path.resolve().is_relative_to(root) and path.exists() for path in links)
+
+
+def test_a_file_of_a_link_becomes_the_link(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/localtime.link").write_text("# a comment\n/usr/share/zoneinfo/UTC\n")
+    tree = render(load_board("qemu_x86_64", []), IMAGE, tmp_path)
+    assert tree == {"etc/localtime": Node(link="/usr/share/zoneinfo/UTC")}
 
 
 def test_identifiers_are_the_boards_own_and_stable() -> None:
