@@ -121,10 +121,10 @@ def test_etc_masks_usr_lib(target: Target) -> None:
 
 
 def test_unknown_settings_are_reported_and_ignored(target: Target) -> None:
-    target.ask("/var", "wiat=3", "wait=soon", "stale=perhaps")
+    target.ask("/var", "wiat=3", "wait=soon", "stale=perhaps")  # codespell:ignore wiat
     generated = target.generate()
     assert "var.mount" in generated.files()
-    for word in ("wiat=3", "wait=soon", "stale=perhaps"):
+    for word in ("wiat=3", "wait=soon", "stale=perhaps"):  # codespell:ignore wiat
         assert word in generated.messages
 
 
