@@ -58,6 +58,15 @@ def test_not_due(run: Run, rw: Path) -> None:
     assert run("reset_is_due || echo no") == "no\n"
 
 
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_a_request_that_could_not_be_cleared(run: Run, rw: Path, kind: str) -> None:
+    if kind == "directory":
+        (rw / "state/reset").mkdir()
+    else:
+        (rw / "state/reset").symlink_to("base-id")
+    assert run("reset_is_due || echo no") == "no\n"
+
+
 def test_everything_goes(run: Run, rw: Path) -> None:
     (rw / "stray").mkdir()
     (rw / ".hidden").write_text("")

@@ -77,7 +77,7 @@ read_base_id() {
 # reset_is_due: asked for on the command line, or by the running system.
 reset_is_due() {
     [ "$rootrwreset" != yes ] || return 0
-    [ -e "$state/reset" ]
+    is_own_file "$state/reset"
 }
 
 # check_base_id: is this the base that the layer was made on?

@@ -28,7 +28,7 @@ remake_layer() {
         *) set -- ;;
     esac
     warn "making a new $remake_type file system on $rw_device"
-    mke2fs -q -F -t "$remake_type" "$@" "$rw_device" 2>"$rfs/.error" &&
+    mke2fs -q -F -t "$remake_type" "$@" "$rw_device" >/dev/null 2>"$rfs/.error" &&
         mount_device "$rw_device" "$rw_dir" "$layer_options" "$remake_type" &&
         reset=mkfs
 }
