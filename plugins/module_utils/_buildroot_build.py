@@ -75,7 +75,9 @@ class Build:
             return _todo(snapshot, "it was asked for" if force else "the last build did not come to its end")
         decided = plan(stamp, snapshot, self.information())
         reasons = decided.explain() or ["an input changed that no package uses"]
-        return {"snapshot": snapshot, "targets": decided.targets(), "reasons": reasons}
+        # What such a package installed before, a kernel module perhaps, is not removed by Buildroot.
+        stale = [f"per-package/{name}/target" for name in decided.reconfigure]
+        return {"snapshot": snapshot, "targets": decided.targets(), "reasons": reasons, "stale": stale}
 
     def information(self) -> dict[str, Any]:
         """Buildroot's show-info."""
@@ -97,7 +99,8 @@ class Build:
         if per_package:
             # Put together afresh from the packages' own directories, so that nothing taken out of an overlay
             # or of the list of packages stays.
-            steps.append(Step(["rm", "-rf", str(self.tree.output / "target")]))
+            stale = [str(self.tree.output / name) for name in ("target", *todo.get("stale", ()))]
+            steps.append(Step(["rm", "-rf", *stale]))
         steps.append(Step(["rm", "-rf", *self._copied_dracut_modules(todo["snapshot"])]))
         # From here on the output directory belongs to the new snapshot, though not all of it is built.
         packages = self.information()

@@ -138,8 +138,11 @@ def test_a_kernel_configuration_configures_the_kernel_again(bench: Bench) -> Non
     before = bench.installed("linux")
     path = bench.write("linux.config", "CONFIG_SQUASHFS=y\n")
     assert bench.reasons() == [f"linux is configured and built again: {path} changed"]
+    assert "etc/CONFIG_OVERLAY_FS" in bench.rootfs()
     bench.run()
     assert bench.installed("linux") != before
+    assert "etc/CONFIG_SQUASHFS" in bench.rootfs()
+    assert "etc/CONFIG_OVERLAY_FS" not in bench.rootfs(), "what the kernel installed before is still there"
 
 
 def test_what_is_taken_out_leaves_the_image(bench: Bench) -> None:
