@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 import typing as t
 import uuid
@@ -60,30 +61,32 @@ def run(
 ) -> str:
     """Run a program and return its standard output; its failure ends the build with its last lines.
 
-    With a log, both streams go there, and nothing is returned.
+    With a log, both streams go there as they come, and nothing is returned.
     """
     words = [os.fspath(word) for word in command]
-    if log is not None:
-        print(f"$ {' '.join(words)}", file=log, flush=True)
-    ended = subprocess.run(
-        words,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT if log else subprocess.PIPE,
-        env=dict(env) if env is not None else environment(),
-        cwd=cwd,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if log is not None:
-        log.write(ended.stdout)
-        log.flush()
-    if ended.returncode:
-        said = (ended.stdout if log else ended.stdout + ended.stderr).strip().splitlines()[-_TAIL:]
-        raise BuildError(f"{words[0]} failed ({ended.returncode}): " + "\n".join(said))
-    return "" if log else ended.stdout
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        begin = 0
+        if log is not None:
+            print(f"$ {' '.join(words)}", file=log, flush=True)
+            begin = log.tell()
+        ended = subprocess.run(
+            words,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=log or subprocess.PIPE,
+            stderr=log or complaints,
+            env=dict(env) if env is not None else environment(),
+            cwd=cwd,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        if ended.returncode:
+            said = log or complaints
+            said.seek(begin)
+            lines = ((ended.stdout or "") + said.read()).strip().splitlines()[-_TAIL:]
+            raise BuildError(f"{words[0]} failed ({ended.returncode}): " + "\n".join(lines))
+    return ended.stdout or ""
 
 
 def content_key(*parts: t.Any) -> str:

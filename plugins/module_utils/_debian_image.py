@@ -85,7 +85,7 @@ def build(options: Options, check: bool = False) -> Outcome:
     before = _manifest.read(options.images)
     if check and not options.output.is_dir():
         return Outcome(True, None)
-    with locked(options.output), options.log.open("w", encoding="utf-8") as log:
+    with locked(options.output), options.log.open("w+", encoding="utf-8", errors="replace") as log:
         stages = Stages(log)
         try:
             found = _gather(options, stages, log, check)

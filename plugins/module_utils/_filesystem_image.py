@@ -9,8 +9,8 @@ set: debugfs puts the build's time there.
 
 from __future__ import annotations
 
-import io
 import re
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -65,9 +65,10 @@ def _make_ext(
         for field in ("ctime", "atime")
     )
     # debugfs ends well whatever happened; it repeats each command, and says nothing more when all is well.
-    said = io.StringIO()
-    run(["debugfs", "-w", "-f", "-", image], said, env, stdin=script)
-    faults = [line for line in said.getvalue().splitlines() if not line.startswith(("debugfs", "$"))]
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        run(["debugfs", "-w", "-f", "-", image], said, env, stdin=script)
+        said.seek(0)
+        faults = [line for line in said if not line.startswith(("debugfs", "$"))]
     if faults:
         raise BuildError(f"debugfs cannot set the times in {image.name}: {faults[0]}")
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ def archive(tmp_path: Path) -> Path:
 
 def apt_of(archive: Path, offline: bool = False) -> Apt:
     sources = [f"deb [trusted=yes] copy:{archive} ./"]
-    return Apt(archive.parent / "cache", "amd64", sources, io.StringIO(), offline)
+    return Apt(archive.parent / "cache", "amd64", sources, tempfile.TemporaryFile("w+"), offline)
 
 
 def test_packages_come_with_what_they_need_and_whole(archive: Path) -> None:
@@ -86,6 +86,7 @@ def test_an_unknown_package_is_named(archive: Path) -> None:
 
 
 def test_an_unreachable_archive_is_named(tmp_path: Path) -> None:
-    apt = Apt(tmp_path, "amd64", ["deb [trusted=yes] copy:/no/such/place ./"], io.StringIO())
-    with pytest.raises(BuildError, match="/no/such/place"):
-        apt.fetch(["library"])
+    with tempfile.TemporaryFile("w+") as log:
+        apt = Apt(tmp_path, "amd64", ["deb [trusted=yes] copy:/no/such/place ./"], log)
+        with pytest.raises(BuildError, match="/no/such/place"):
+            apt.fetch(["library"])

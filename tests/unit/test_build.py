@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -46,13 +45,23 @@ def test_a_key_follows_content_names_modes_and_links_and_nothing_else(tmp_path: 
     assert len(seen) == 6
 
 
-def test_a_failed_program_is_named_with_its_last_words() -> None:
+def test_a_failed_program_is_named_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"^sh failed \(3\): no space$"):
         run(["sh", "-c", "echo no space >&2; exit 3"])
-    log = io.StringIO()
-    with pytest.raises(BuildError, match="no space"):
-        run(["sh", "-c", "echo no space >&2; exit 3"], log)
-    assert "no space" in log.getvalue()
+    with (tmp_path / "log").open("w+") as log:
+        run(["echo", "before"], log)
+        with pytest.raises(BuildError, match=r"^sh failed \(3\): no space$"):
+            run(["sh", "-c", "echo no space >&2; exit 3"], log)
+        run(["echo", "after"], log)
+    said = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in said if not line.startswith("$")] == ["before", "no space", "after"]
+
+
+def test_what_a_program_says_is_in_the_log_while_it_runs(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    with (tmp_path / "log").open("w+") as log:
+        run(["sh", "-c", f"echo early; grep -c early {tmp_path}/log >{seen}"], log)
+    assert int(seen.read_text()) >= 2
 
 
 def test_programs_see_neither_locale_nor_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:

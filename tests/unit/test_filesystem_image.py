@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-import io
 import os
 import random
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -37,7 +37,8 @@ def fill(tree: Path, seed: int, extra: int = 0) -> Path:
 
 
 def image_of(tree: Path, kind: str, target: Path, size: str = "4M") -> bytes:
-    make_image(kind, tree, target, size, "board", CONFIG, EPOCH, io.StringIO())
+    with tempfile.TemporaryFile("w+") as log:
+        make_image(kind, tree, target, size, "board", CONFIG, EPOCH, log)
     return target.read_bytes()
 
 
