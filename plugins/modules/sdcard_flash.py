@@ -214,7 +214,7 @@ EXAMPLES = r"""
           - path: /etc/hostname
             content: "gate-017\n"
           - path: /etc/dropbear/dropbear_ed25519_host_key
-            content_base64: "{{ lookup('file', 'keys/gate-017') | b64encode }}"
+            content_base64: "{{ lookup('ansible.builtin.file', 'keys/gate-017.base64') }}"
             mode: '0600'
 
 - name: Update known good cards quickly
