@@ -18,10 +18,12 @@ check() {
 # Buildroot's own helpers, where its dracut brings them.
 depends() {
     local module
-    for module in "${dracutbasedir:?}"/modules.d/*; do
-        case ${module##*/} in
-            *merged-usr) [[ ! -L ${dracutsysrootdir-}/lib ]] || echo merged-usr ;;
-            *libc-links) echo libc-links ;;
+    for module in "${dracutbasedir:?}"/modules.d/[0-9][0-9]*; do
+        module=${module##*/}
+        module=${module#[0-9][0-9]}
+        case $module in
+            *merged-usr) [[ ! -L ${dracutsysrootdir-}/lib ]] || echo "$module" ;;
+            *libc-links) echo "$module" ;;
         esac
     done
     return 0
@@ -76,6 +78,14 @@ install() {
     inst_multiple "${required_tools[@]}"
     for tool in "${optional_tools[@]}"; do
         ! target_has "$tool" || inst_multiple "$tool"
+    done
+
+    # Where the loader is looked for may be a link that dracut did not follow.
+    local dir
+    for dir in lib32 lib64 usr/lib32 usr/lib64; do
+        if [[ -L ${dracutsysrootdir-}/$dir && ! -e ${initdir:?}/$dir ]]; then
+            ln -sf "$(readlink "${dracutsysrootdir-}/$dir")" "$initdir/$dir"
+        fi
     done
 
     # By cp: dracut's inst looks for sources in the sysroot.
