@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import typing as t
 from pathlib import Path
 
@@ -36,6 +37,10 @@ def make_initramfs(
     reference.unlink()
     shutil.copyfile(_DRACUT / reference.name, reference)
     os.utime(reference, (epoch, epoch))
+    # Called often: by this very Python, and without what it imports at start-up.
+    code = (external / "debian/cross-ldd").read_text(encoding="utf-8")
+    (base / "ldd").write_text(f"#!{sys.executable} -IS\n{code}", encoding="utf-8")
+    (base / "ldd").chmod(0o755)
     (base / "empty").touch()
     shutil.copy(external / "board/common/dracut.conf", base / "conf")
     # Paths go by the environment: dracut writes its command line into the initramfs.
@@ -46,7 +51,7 @@ def make_initramfs(
         confdir=str(base / "conf"),
         TMPDIR=str(base / "tmp"),
         DRACUT_INSTALL=str(base / "dracut-install"),
-        DRACUT_LDD=str(external / "debian/cross-ldd"),
+        DRACUT_LDD=str(base / "ldd"),
         DRACUT_LDCONFIG=shutil.which("ldconfig", path=environment()["PATH"]) or "ldconfig",
         SOURCE_DATE_EPOCH=str(epoch),
     )
