@@ -36,16 +36,17 @@ def writes(log: Path) -> Iterator[Write]:
         position, size = sector, log.stat().st_size
         while position + _ENTRY.size <= size:
             file.seek(position)
-            start, count, flags, length = _ENTRY.unpack(file.read(_ENTRY.size))
-            if not any((start, count, flags, length)):
+            start, count, flags, _mark_length = _ENTRY.unpack(file.read(_ENTRY.size))
+            if not any((start, count, flags)):
                 return
             position += sector
             data = b""
             if flags & _DISCARD:
                 data = bytes(count * sector)
             elif not flags & _MARK:
-                data = file.read(length) if file.seek(position) else b""
-                position += -(-length // sector) * sector
+                file.seek(position)
+                data = file.read(count * sector)
+                position += count * sector
             yield Write(start * sector, data, bool(flags & _FLUSH))
 
 
