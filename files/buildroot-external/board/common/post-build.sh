@@ -19,9 +19,7 @@ rm -f "$identity"
 
 # With systemd, overlays on single directories use the boot script's own functions.
 if [ -e usr/lib/systemd/systemd ]; then
-    for part in log mount layer reset; do
-        install -m 0644 "$boot/$part.sh" "$lib/"
-    done
+    install -m 0644 "$boot"/*.sh "$lib/"
 fi
 
 # Lines of module overlay_commit. Nothing outside of the tree is touched, whatever links it has.
