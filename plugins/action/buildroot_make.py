@@ -91,7 +91,7 @@ class ActionModule(ActionBase):
                     raise
                 watch.say(f"out of reach, the build goes on: {error}")
                 self._connection.reset()
-            time.sleep(interval)
+            time.sleep(watch.pause(interval))
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -32,6 +32,7 @@ _WORDS = {
     "install-image": "installing",
 }
 _HEARTBEAT = 60.0
+_LONGEST_PAUSE = 15.0
 
 
 class Watch:
@@ -61,6 +62,11 @@ class Watch:
     def probe(self) -> str:
         """The shell commands that look at the build."""
         return _PROBE.format(output=shlex.quote(self.job["output"]))
+
+    def pause(self, interval: float) -> float:
+        """Seconds until the next look: the longer a build takes, the less often it is disturbed."""
+        elapsed = self.now() - self.begin
+        return max(interval, min(_LONGEST_PAUSE, elapsed / 100))
 
     def say(self, message: str) -> None:
         """One line."""

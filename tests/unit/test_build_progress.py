@@ -63,3 +63,14 @@ def test_reasons_and_the_end() -> None:
         "[build1] busybox is built again: X changed",
     ]
     assert seen.read("@done 112\n@ended\n")
+
+
+def test_a_long_build_is_looked_at_less_often() -> None:
+    clock = Clock()
+    seen, _said = watch(clock)
+    assert seen.pause(3) == 3
+    clock.now += 600
+    assert seen.pause(3) == 6
+    clock.now += 36000
+    assert seen.pause(3) == 15
+    assert seen.pause(30) == 30
