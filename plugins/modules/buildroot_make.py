@@ -43,8 +43,8 @@ options:
     default: true
   poll_interval:
     description:
-      - Seconds between two looks at the build. A build of more than five minutes is looked at less often, down
-        to every 15 seconds, so that watching costs less than a hundredth of it.
+      - Seconds between two looks at the build. After five minutes they become rarer, down to every 15 seconds,
+        so that watching costs less than a hundredth of the build.
     type: float
     default: 3
   reconnect_timeout:
