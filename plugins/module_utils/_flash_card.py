@@ -18,6 +18,8 @@ _WINDOW = 16 << 20
 _SAMPLES = 3
 # Comparing costs a read and spares a write; below this many equal chunks it no longer pays.
 _DIFFERENT_CHUNKS = 2
+# Never written, so one for all cards.
+_ZEROS = Buffer(CHUNK)
 
 
 @dataclass
@@ -56,7 +58,6 @@ class CardJob:
         self.touched: list[Segment] = []
         self._image = Buffer(CHUNK)
         self._card = Buffer(CHUNK)
-        self._zeros = Buffer(CHUNK)
 
     def plan(self) -> int:
         """Compare everything and write nothing; returns the bytes that would be written."""
@@ -150,12 +151,12 @@ class CardJob:
 
     def _loaded(self, part: Segment) -> Buffer:
         if part.fd is None:
-            return self._zeros
+            return _ZEROS
         part.load(self._image, part.length, 0)
         return self._image
 
     def _write(self, part: Segment, load: bool, at: int = 0) -> None:
-        image = self._loaded(part) if load else self._zeros if part.fd is None else self._image
+        image = self._loaded(part) if load else _ZEROS if part.fd is None else self._image
         self._blank()
         self.medium.write(image, part.length, part.start, at)
         self.touched.append(part)
@@ -168,7 +169,7 @@ class CardJob:
         """Before anything else is changed: a card that is not finished must not boot."""
         if not self.changed:
             self.recheck()
-            self.medium.write(self._zeros, HEAD, 0)
+            self.medium.write(_ZEROS, HEAD, 0)
             self.medium.flush()
             self.changed = True
 

@@ -92,6 +92,31 @@ def test_many_cards_at_their_own_pace(image: Path, tmp_path: Path) -> None:
     assert all(flashing.holds(file, image) for file in files)
 
 
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from ansible_collections.br2.readonly_rootfs.tests.support.flashing import flash
+failed = flash(Path(sys.argv[1]), sys.argv[2:])["failed"]
+print(failed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_eight_cards_need_little_memory(image: Path, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        files = [cards.junk_file(tmp_path / f"card{number}", SIZE, number) for number in range(8)]
+        devices = [stack.enter_context(cards.loop(file)) for file in files]
+        ran = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(image), *devices],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    failed, kib = ran.stdout.split()
+    assert failed == "False"
+    assert int(kib) < 100 << 10
+
+
 @pytest.mark.parametrize("tool", ["gzip", "xz", "zstd"])
 def test_compressed_images(image: Path, tmp_path: Path, tool: str) -> None:
     if shutil.which(tool) is None:
