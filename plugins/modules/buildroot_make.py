@@ -43,8 +43,8 @@ options:
     default: true
   poll_interval:
     description:
-      - Seconds between two looks at the build. After five minutes they become rarer, down to every 15 seconds,
-        so that watching costs less than a hundredth of the build.
+      - Seconds between two looks at the build. After five minutes they become rarer, down to every 15
+        seconds, so that watching costs less than a hundredth of the build.
     type: float
     default: 3
   reconnect_timeout:
