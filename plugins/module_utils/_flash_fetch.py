@@ -26,7 +26,7 @@ def fetch(image: str, checksum: str, cache: Path) -> Path:
     if scheme == "http" and not checksum:
         raise FlashError("image", f"{image}: without TLS the image needs a checksum")
     name = Path(urlsplit(image).path).name or "image"
-    kept = cache / "images" / f"{checksum.lower().rpartition(':')[2]}-{name}"
+    kept = cache / "images" / (checksum.lower().rpartition(":")[2] or "unchecked") / name
     if checksum and kept.is_file():
         # It is checked again when it is opened.
         return kept

@@ -67,7 +67,7 @@ def _unpack(given: int, compression: str, out: int) -> None:
     try:
         # These write zeros as holes, as their output is a file.
         command = {"xz": ["xz", "-dc", "-T0"], "zst": ["zstd", "-dcq", "--sparse"]}[compression]
-        command[0] = require(command[0])
+        command[0] = _full(require(command[0]))
     except FlashError:
         if compression != "xz":
             raise
@@ -77,6 +77,13 @@ def _unpack(given: int, compression: str, out: int) -> None:
     if ran.returncode:
         said = ran.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise FlashError("image", said[-1])
+
+
+def _full(tool: str) -> str:
+    """BusyBox knows neither the options nor sparse output."""
+    if Path(tool).resolve().name == "busybox":
+        raise FlashError("tool", f"{tool} is BusyBox's: the full program is needed for this")
+    return tool
 
 
 class _Member(Protocol):

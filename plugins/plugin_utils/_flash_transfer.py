@@ -29,4 +29,4 @@ def kept_name(path: Path) -> str:
     with path.open("rb") as given:
         while piece := given.read(_PIECE):
             total.update(piece)
-    return f"{total.hexdigest()}-{path.name}"
+    return f"{total.hexdigest()}/{path.name}"

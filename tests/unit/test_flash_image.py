@@ -66,6 +66,21 @@ def test_a_compressed_image_is_unpacked_sparse(tmp_path: Path, kind: str) -> Non
         os.close(fd)
 
 
+def test_the_xz_of_busybox_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows no threads and writes no holes."""
+    applet = tmp_path / "bin/xz"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/busybox").write_text("#!/bin/sh\necho usage >&2\nexit 1\n")
+    (tmp_path / "bin/busybox").chmod(0o755)
+    applet.symlink_to("busybox")
+    monkeypatch.setenv("PATH", f"{applet.parent}:{os.environ['PATH']}")
+    file = tmp_path / "image"
+    file.write_bytes(packed("xz"))
+    fd, _ = open_unpacked(file, tmp_path / "cache")
+    assert os.pread(fd, len(CONTENT), 0) == CONTENT
+    os.close(fd)
+
+
 @pytest.mark.parametrize("damage", ["cut", "cut in half", "flipped", "garbage", "zeros"])
 def test_a_damaged_file_is_no_image(tmp_path: Path, kind: str, damage: str) -> None:
     data = bytearray(packed(kind))
@@ -149,8 +164,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_kept_image_is_not_loaded_again(tmp_path: Path) -> None:
-    kept = tmp_path / "images" / "abc-sdcard.img"
-    kept.parent.mkdir()
+    kept = tmp_path / "images/abc/sdcard.img"
+    kept.parent.mkdir(parents=True)
     kept.write_bytes(b"x")
     assert fetch("http://host.invalid/sdcard.img", "sha256:abc", tmp_path) == kept
 

@@ -61,4 +61,4 @@ def test_the_name_on_the_station_stands_for_the_content(tmp_path: Path) -> None:
     first = kept_name(image)
     image.write_bytes(b"two")
     assert kept_name(image) != first
-    assert first.endswith("-sdcard.img")
+    assert first.endswith("/sdcard.img")
