@@ -169,6 +169,15 @@ def test_a_mount_unit_serves_as_well_as_fstab(target: Target) -> None:
     assert "asked=yes" in drop_in.words("Service", "Environment")
 
 
+def test_a_backing_does_not_touch_the_next_directory_of_the_same_file(target: Target) -> None:
+    target.write("etc/readonly-rootfs/overlay-dirs.d/all.conf", "directory=/a\ndirectory=/b\ndirectory=/c\n")
+    target.write("etc/systemd/system/run-buildroot-mounts-a.mount", "[Mount]\nWhat=x\nType=tmpfs\n")
+    target.write("etc/fstab", "/dev/sdc1 /run/buildroot/mounts/b ext4 defaults\n")
+    generated = target.generate()
+    assert {"a.mount", "b.mount", "c.mount"} <= generated.files()
+    assert not generated.messages
+
+
 def test_a_directory_with_its_own_line_in_fstab_is_left_alone(target: Target) -> None:
     target.ask("/var")
     target.write("etc/fstab", "/dev/sdc1 /var ext4 defaults\n")
