@@ -11,16 +11,16 @@ export LC_ALL=C
 
 lib=usr/lib/readonly-rootfs
 identity=$lib/base-id
-boot=$(cd "$(dirname "$0")/../../dracut/99readonly-rootfs-overlay/lib" && pwd)
+boot=$(cd "$(dirname "$0")/../../dracut/99readonly-rootfs-overlay" && pwd)
 
 cd "$1"
 mkdir -p "$lib"
 rm -f "$identity"
 
-# With systemd, overlays on single directories use the boot script's own functions.
-if [ -e usr/lib/systemd/systemd ]; then
-    install -m 0644 "$boot"/*.sh "$lib/"
-fi
+# The boot script is in the base, too: `init=/init` starts it where there is no
+# initramfs, and overlays on single directories use its functions.
+install -m 0755 "$boot/init" init
+install -m 0644 "$boot"/lib/*.sh "$lib/"
 
 # Lines of module overlay_commit. Nothing outside of the tree is touched, whatever links it has.
 tree=$(pwd -P)
