@@ -17,7 +17,8 @@ from typing import Any
 _KEPT = re.compile(
     r"^(HOME|USER|LOGNAME|SHELL|TMPDIR|SSH_AUTH_SOCK|(https?|ftp|no|all)_proxy)$", re.IGNORECASE
 )
-_FALLBACK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Nobody's own directories: what is found first would depend on who builds.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 STATE = ".readonly-rootfs"
 
@@ -33,12 +34,7 @@ class BuildrootError(Exception):
 def environment(inherited: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of a build: reproducible, and accepted by Buildroot's own checks."""
     kept = {name: value for name, value in inherited.items() if _KEPT.match(name)}
-    entries = [
-        entry
-        for entry in inherited.get("PATH", _FALLBACK_PATH).split(":")
-        if entry.startswith("/") and not re.search(r"\s", entry) and "/shims" not in entry
-    ]
-    kept["PATH"] = ":".join(dict.fromkeys(entries)) or _FALLBACK_PATH
+    kept["PATH"] = _PATH
     kept["LC_ALL"] = "C"
     kept.update(extra)
     return kept

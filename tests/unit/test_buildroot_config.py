@@ -129,7 +129,7 @@ def test_the_environment_of_a_build_is_clean() -> None:
         "LC_ALL": "de_DE.UTF-8",
     }
     assert environment(dirty, {"FORCE": "1"}) == {
-        "PATH": "/usr/bin:/bin",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "https_proxy": "http://proxy",
         "HOME": "/home/builder",
         "LC_ALL": "C",
