@@ -214,6 +214,8 @@ def _close_all_but(*kept: int) -> None:
 
 
 def _die_with(parent: int) -> None:
+    # Until exec the supervisor's handler would swallow the signal.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # It may have died before.
     if os.getppid() != parent:
