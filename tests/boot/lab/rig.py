@@ -201,13 +201,13 @@ class Rig:
                 path.chmod(0o755 if path.read_bytes()[:2] in (b"#!", b"\x7fE") else 0o644)
         return disk.make_fs(self.work / f"rw{number}.{kind}", kind, size, tree, options)
 
-    @staticmethod
-    def addition(files: Mapping[str, str | bytes], links: Mapping[str, str] | None = None) -> Archive:
+    def addition(self, files: Mapping[str, str | bytes], links: Mapping[str, str] | None = None) -> Archive:
         """An archive to concatenate to an initramfs; what it holds replaces what was there."""
         archive = Archive()
         for name, content in files.items():
             for parent in reversed(Path(name).parents):
-                if str(parent) != ".":
+                # A directory entry would replace a link such as bin -> usr/bin.
+                if str(parent) != "." and not (self.images.unpacked / parent).exists():
                     archive.directory(str(parent))
             archive.file(name, content.encode() if isinstance(content, str) else content)
         for name, target in (links or {}).items():
