@@ -17,7 +17,7 @@ def test_the_kernel_itself_mounted_the_root() -> None:
 
 def test_status_says_so(host: guest.Host) -> None:
     status = guest.status(host)
-    assert (status["layer"], status["mode"]) == ("persistent", "no-initramfs")
+    assert (status["layer"], status["mode"]) == ("persistent", "root")
 
 
 def test_upper_layer_is_the_second_partition(host: guest.Host) -> None:
