@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab import disk
+from ansible_collections.br2.readonly_rootfs.tests.boot.lab.hosttools import host_tools
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.rig import (
     PLAIN,
     PROMPT,
@@ -33,9 +34,10 @@ def test_no_writable_device(rig: Rig, words: str) -> None:
 
 def test_no_root_device(rig: Rig) -> None:
     """`root=` absent: the current root, here the initramfs itself, is the lower layer."""
-    guest = rig.boot(
-        [], "init=/sbin/agent", initramfs=[rig.images.initramfs, rig.addition({"sbin/agent": AGENT})]
-    )
+    # The agent's tools, which an initramfs of ours need not have.
+    tools = host_tools(rig.initramfs_tree, dict.fromkeys(("cat", "dmesg", "stty"), "busybox"))
+    agent = rig.addition({"sbin/agent": AGENT})
+    guest = rig.boot([], "init=/sbin/agent", initramfs=[rig.images.initramfs, tools, agent])
     assert guest.layer() == "tmpfs"
     assert guest.mounts()["/"][1] == "overlay"
     guest.sh("echo mine >/written")
