@@ -73,12 +73,14 @@ def source_kernel(
     target = board["kernel"].get("target", board["kernel"]["image"])
     key = content_key(package.sha256, *configs, target, board["debian"])
     tree = cache / "kernel" / f"source-{key}"
-    with locked(cache / "locks" / tree.name, log):
-        if not tree.exists():
-            if apt.offline:
-                raise OfflineError
-            with made_whole(tree) as directory:
-                _build(apt, package, configs, board, target, directory, log)
+    # A directory under its final name is whole: only who must build waits for who builds.
+    if not tree.exists():
+        if apt.offline:
+            raise OfflineError
+        with locked(cache / "locks" / tree.name, log):
+            if not tree.exists():
+                with made_whole(tree) as directory:
+                    _build(apt, package, configs, board, target, directory, log)
     release = (tree / "include/config/kernel.release").read_text().strip()
     image = tree / "arch" / _source_arch(board) / "boot" / target
     return Kernel(image, release, package.version, tree=tree)
