@@ -43,7 +43,8 @@ def test_the_mount_unit_is_ordered_and_laid_out(target: Target) -> None:
     assert unit["Unit"]["DefaultDependencies"] == ["no"]
     assert unit.words("Unit", "Before") == ["local-fs.target", "umount.target"]
     assert unit.words("Unit", "Conflicts") == ["umount.target"]
-    assert unit.words("Unit", "BindsTo") == unit.words("Unit", "After") == ["overlay-dir@var.service"]
+    assert unit.words("Unit", "Requires") == unit.words("Unit", "After") == ["overlay-dir@var.service"]
+    assert "BindsTo" not in unit["Unit"]
     assert unit["Mount"]["Where"] == ["/var"]
     assert unit["Mount"]["Type"] == ["overlay"]
     options = unit["Mount"]["Options"][0].split(",")
