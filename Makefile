@@ -20,15 +20,15 @@ help: ## say what there is
 
 .PHONY: venv
 venv: ## make .venv what requirements.txt says
-	@tools/venv
+	@.ci/venv
 
 .PHONY: provision
 provision: venv ## install what builds and tests need; the only step that wants root
-	@tools/become ansible-playbook playbooks/provision.yml -e @tests/provision.yml
+	@.ci/become ansible-playbook playbooks/provision.yml -e @tests/provision.yml
 
 .PHONY: demo
 demo: venv ## build an image and boot it in QEMU
-	@tools/become ansible-playbook playbooks/demo.yml
+	@.ci/become ansible-playbook playbooks/demo.yml
 	@echo "end it:          make demo-stop"
 
 .PHONY: demo-stop
@@ -41,11 +41,11 @@ images: venv ## build the images that the tests boot
 
 .PHONY: test
 test: provision ## all tests, and one summary at the end
-	@tools/stages lint+test-unit+test-host+images test-boot test-molecule
+	@.ci/stages lint+test-unit+test-host+images test-boot test-molecule
 
 .PHONY: lint
 lint: venv ## all static checks, side by side
-	@tools/stages lint-ruff+lint-mypy+lint-yaml+lint-ansible+lint-shell+lint-spelling+lint-licences
+	@.ci/stages lint-ruff+lint-mypy+lint-yaml+lint-ansible+lint-shell+lint-spelling+lint-licences
 
 .PHONY: lint-ruff lint-mypy lint-yaml lint-ansible lint-shell lint-spelling lint-licences
 lint-ruff:
