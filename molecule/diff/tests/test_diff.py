@@ -23,9 +23,11 @@ def test_what_was_done_is_what_differs(host: guest.Host) -> None:
     assert {path: kinds.get(path) for path in DONE} == DONE
     # Below /etc and /var the boot itself writes: host keys, leases, logs.
     others = {path for path in kinds if path not in DONE and not path.startswith(("/etc/", "/var/"))}
+    # What the base has in the directory that was replaced is gone.
+    replaced = host.check_output("ls /media/rfs/ro/usr/lib/systemd").split()
+    assert replaced
     assert {path: kinds[path] for path in others} == {
-        "/usr/lib/systemd/system": "deleted",
-        "/usr/lib/systemd/system-shutdown": "deleted",
+        f"/usr/lib/systemd/{name}": "deleted" for name in replaced
     }
 
 
