@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,8 @@ SOURCE_TOOLS = {
 # Where Debian's names for an architecture differ from the kernel's.
 _KERNEL_ARCH = {"amd64": "x86_64", "i386": "i386", "arm64": "arm64", "armhf": "arm", "riscv64": "riscv"}
 _INITRAMFS = "initramfs.cpio"
+_PACKAGE = ".package"
+_BUILT = ".built"
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ def source_kernel(
     target = board["kernel"].get("target", board["kernel"]["image"])
     key = content_key(package.sha256, *configs, target, board["debian"])
     tree = cache / "kernel" / f"source-{key}"
-    # A directory under its final name is whole: only who must build waits for who builds.
-    if not tree.exists():
+    # Only who must build waits for who builds.
+    if not (tree / _BUILT).exists():
         if apt.offline:
             raise OfflineError
         with locked(cache / "locks" / tree.name, log):
-            if not tree.exists():
-                with made_whole(tree) as directory:
-                    _build(apt, package, configs, board, target, directory, log)
+            if not (tree / _BUILT).exists():
+                _build(apt, package, configs, board, target, tree, log)
+                (tree / _BUILT).touch()
     release = (tree / "include/config/kernel.release").read_text().strip()
     image = tree / "arch" / _source_arch(board) / "boot" / target
     return Kernel(image, release, package.version, tree=tree)
@@ -114,10 +115,14 @@ def _build(
     tree: Path,
     log: t.IO[str],
 ) -> None:
-    with tempfile.TemporaryDirectory(dir=tree.parent) as directory:
-        unpack(apt.path(package), Path(directory))
-        (archive,) = Path(directory).glob("usr/src/linux-source-*.tar.*")
-        run(["tar", "-x", "-f", archive, "--strip-components=1", "-C", tree], log)
+    # Built where it stays: make compiles all anew in a tree that was moved. An interrupted build goes on.
+    if not tree.exists():
+        with made_whole(tree) as directory:
+            (directory / _PACKAGE).mkdir()
+            unpack(apt.path(package), directory / _PACKAGE)
+            (archive,) = (directory / _PACKAGE).glob("usr/src/linux-source-*.tar.*")
+            run(["tar", "-x", "-f", archive, "--strip-components=1", "-C", directory], log)
+            shutil.rmtree(directory / _PACKAGE)
     (tree / _INITRAMFS).write_bytes(b"")
     (tree / "embedded.config").write_text(f'CONFIG_INITRAMFS_SOURCE="{_INITRAMFS}"\n')
     merge = ["scripts/kconfig/merge_config.sh", "-m", *map(str, configs), "embedded.config"]
