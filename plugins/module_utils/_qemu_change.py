@@ -8,8 +8,6 @@ import contextlib
 import fcntl
 import os
 import re
-import signal
-import sys
 import typing as t
 from pathlib import Path
 
@@ -17,6 +15,10 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _qemu a
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._files import cache_directory
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import Disk, Forward, Guest, QemuError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_accel import ACCELERATORS
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_process import (
+    ended_by_exceptions,
+    uninterrupted,
+)
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_state import describe
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_vm import Vm
 
@@ -76,7 +78,7 @@ def apply(params: Values, check_mode: bool) -> Values:
         raise QemuError(f"{params['name']!r} cannot name a VM: letters, digits, '.', '_' and '-' can.")
     vm = Vm(Path(params["work_dir"] or cache_directory() / "vm") / params["name"])
     before = _situation(vm)
-    with _ended_by_exceptions(), _locked(vm, check_mode):
+    with ended_by_exceptions(), _locked(vm, check_mode):
         if params["state"] == "started":
             result = _started(vm, params, check_mode)
         else:
@@ -147,7 +149,8 @@ def _run(vm: Vm, guest: Guest, params: Values, start: bool) -> None:
             raise QemuError(f"VM {guest.name!r} ended at once. The end of its logs:\n{vm.tail()}")
     except BaseException:
         if start:
-            vm.remove() if new else vm.kill()
+            with uninterrupted():
+                vm.remove() if new else vm.kill()
         raise
 
 
@@ -183,18 +186,6 @@ def _guest(params: Values) -> Guest:
         forwards=tuple(Forward(**forward) for forward in params["forwards"]),
         extra_args=tuple(params["extra_args"]),
     )
-
-
-@contextlib.contextmanager
-def _ended_by_exceptions() -> t.Iterator[None]:
-    """Let signals unwind the stack, so that what was begun is taken back."""
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = [(number, signal.signal(number, lambda got, _frame: sys.exit(128 + got))) for number in ending]
-    try:
-        yield
-    finally:
-        for number, handler in previous:
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

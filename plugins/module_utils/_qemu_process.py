@@ -9,12 +9,17 @@ import platform
 import signal
 import socket
 import subprocess
+import sys
 import time
 import types
 import typing as t
 from pathlib import Path
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import LOOPBACK, Forward, QemuError
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ending: list[int] = []  # signals that came
+_held: list[None] = []  # as deep as uninterrupted() is nested
 
 
 def boot_id() -> str:
@@ -45,6 +50,8 @@ def until(condition: t.Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     pause = 0.01
     while not condition():
+        if _ending and not _held:
+            sys.exit(128 + _ending[0])
         left = deadline - time.monotonic()
         if left <= 0:
             return False
@@ -54,21 +61,41 @@ def until(condition: t.Callable[[], bool], seconds: float) -> bool:
 
 
 @contextlib.contextmanager
+def ended_by_exceptions() -> t.Iterator[None]:
+    """Let signals that end us unwind the stack, so that what was begun is taken back."""
+
+    def end(number: int, _frame: types.FrameType | None) -> None:
+        # Python drops an exception that hits a destructor or a callback: until() looks again.
+        _ending.append(number)
+        sys.exit(128 + number)
+
+    previous = [(number, signal.signal(number, end)) for number in _ENDING_SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in previous:
+            signal.signal(number, handler)
+        _ending.clear()
+
+
+@contextlib.contextmanager
 def uninterrupted() -> t.Iterator[None]:
     """Hold back signals that end us until the block is done, so that what it starts is on record."""
     waiting: list[tuple[int, types.FrameType | None]] = []
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     try:
         # Handlers, not a signal mask: a child would inherit the mask.
         previous = [
-            (number, signal.signal(number, lambda *received: waiting.append(received))) for number in ending
+            (number, signal.signal(number, lambda *received: waiting.append(received)))
+            for number in _ENDING_SIGNALS
         ]
     except ValueError:  # not in the main thread, where no handler runs
         yield
         return
+    _held.append(None)
     try:
         yield
     finally:
+        _held.pop()
         for number, handler in previous:
             signal.signal(number, handler)
         for received, _frame in waiting:

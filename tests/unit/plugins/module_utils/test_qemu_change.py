@@ -157,6 +157,27 @@ def test_a_signal_leaves_nothing(change: Change, tmp_path: Path, number: signal.
     assert list((tmp_path / "vm").iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_counts_when_python_dropped_its_exception(
+    change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Careless:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def console(_vm: Vm, _since: int = 0) -> str:
+        if console_read.pop():
+            Careless()
+        return ""
+
+    console_read = [False] * 10000 + [True]
+    monkeypatch.setattr(Vm, "console", console)
+    with pytest.raises(SystemExit) as ended:
+        change(wait_console="never", wait_timeout=30)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert list((tmp_path / "vm").iterdir()) == []
+
+
 def test_a_machine_that_died_starts_again(change: Change) -> None:
     first = change()["pid"]
     os.kill(first, signal.SIGKILL)
