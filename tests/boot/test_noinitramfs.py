@@ -11,7 +11,8 @@ from ansible_collections.br2.readonly_rootfs.tests.boot.lab import disk
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.rig import PANIC, ROOT, WRITABLE, Guest, Rig
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.tree import Base
 
-WORDS = f"root={ROOT} init=/init rootrw={WRITABLE}"
+# rdinit: a kernel with an initramfs in it would start that.
+WORDS = f"root={ROOT} rdinit=/none init=/init rootrw={WRITABLE}"
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +64,7 @@ def test_base_without_mount_points(rig: Rig, base: dict[str, object]) -> None:
 
 def test_no_writable_device(rig: Rig) -> None:
     """Without `rootrw=`: a tmpfs."""
-    assert boot(rig, base_with_script(rig), f"root={ROOT} ro init=/init").layer() == "tmpfs"
+    assert boot(rig, base_with_script(rig), f"root={ROOT} ro rdinit=/none init=/init").layer() == "tmpfs"
 
 
 def test_rootinit(rig: Rig) -> None:
