@@ -23,6 +23,9 @@ class Archive:
     def file(self, path: str, content: bytes, mode: int = 0o755) -> None:
         self._add(path, stat.S_IFREG | mode, content)
 
+    def character_device(self, path: str, major: int, minor: int) -> None:
+        self._add(path, stat.S_IFCHR | 0o600, device=(major, minor))
+
     def tree(self, source: Path) -> None:
         for path in sorted(source.rglob("*")):
             name = str(path.relative_to(source))
@@ -33,10 +36,10 @@ class Archive:
             else:
                 self.file(name, path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
 
-    def _add(self, path: str, mode: int, content: bytes = b"") -> None:
+    def _add(self, path: str, mode: int, content: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
         name = path.lstrip("/").encode() + b"\0"
         inode = len(self._entries) + 1
-        fields = (inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name), 0)
+        fields = (inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(name), 0)
         entry = b"070701" + b"".join(b"%08X" % field for field in fields) + name
         entry += bytes(-len(entry) % 4) + content
         self._entries.append(entry + bytes(-len(entry) % 4))

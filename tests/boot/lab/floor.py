@@ -20,5 +20,7 @@ def floor(work: Path, base_type: str, layer_type: str) -> Archive:
     archive = Archive()
     for directory in ("dev", "proc", "sys"):
         archive.directory(directory)
+    # A kernel with an initramfs in it has made no console of its own.
+    archive.character_device("dev/console", 5, 1)
     archive.file("init", program.read_bytes())
     return archive
