@@ -93,7 +93,9 @@ def test_without_root_the_same_bytes(built: Builder, tmp_path: Path) -> None:
     subprocess.run(["chown", "-R", "nobody", tmp_path], check=True)
     for path in (tmp_path, *list(tmp_path.parents)[:2]):
         path.chmod(0o755)
-    prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    # Python and the checkout may be in root's own directory.
+    to_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *to_read]
     other.run(prefix=prefix, env={"HOME": str(tmp_path)}, cache=str(theirs))
     assert other.contents() == built.contents()
 
