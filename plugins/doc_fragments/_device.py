@@ -9,9 +9,16 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options: {}
 attributes:
-  check_mode: {}
-  diff_mode: {}
-  idempotent: {}
+  check_mode:
+    description: Says what would change without changing the device or the controller.
+  diff_mode:
+    description: Shows in diff mode what changes, or in check mode would change.
+  idempotent:
+    description: The same task a second time reports that nothing changed.
+  action_group:
+    description: Use C(group/br2.readonly_rootfs.device) in C(module_defaults) to set defaults of all these modules.
+    support: full
+    membership: br2.readonly_rootfs.device
 notes:
   - The device needs a POSIX shell and BusyBox, no Python. This is an action plugin that runs on the
     controller and sends one shell script per round trip over the connection; set C(gather_facts=false).

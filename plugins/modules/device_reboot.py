@@ -25,13 +25,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says that it would reboot.
+    details: Says that it would reboot.
   diff_mode:
     support: none
-    description: There is nothing to show.
+    details: There is nothing to show.
   idempotent:
     support: none
-    description: Reboots every time.
+    details: Reboots every time.
 """
 
 EXAMPLES = r"""

@@ -30,13 +30,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Waits as well; nothing is changed.
+    details: Waits as well; nothing is changed.
   diff_mode:
     support: none
-    description: There is nothing to show.
+    details: There is nothing to show.
   idempotent:
     support: full
-    description: Nothing is changed.
+    details: Nothing is changed.
 """
 
 EXAMPLES = r"""

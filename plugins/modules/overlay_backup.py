@@ -28,13 +28,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Reads the device and says whether the file would change.
+    details: Reads the device and says whether the file would change.
   diff_mode:
     support: none
-    description: See M(br2.readonly_rootfs.overlay_diff).
+    details: See M(br2.readonly_rootfs.overlay_diff).
   idempotent:
     support: full
-    description: The same layer gives the same file.
+    details: The same layer gives the same file.
 seealso:
   - module: br2.readonly_rootfs.overlay_restore
 """

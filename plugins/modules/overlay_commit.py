@@ -35,13 +35,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Reads the device and says what would be written.
+    details: Reads the device and says what would be written.
   diff_mode:
     support: none
-    description: See M(br2.readonly_rootfs.overlay_diff).
+    details: See M(br2.readonly_rootfs.overlay_diff).
   idempotent:
     support: full
-    description: Equal files are left alone.
+    details: Equal files are left alone.
 """
 
 EXAMPLES = r"""

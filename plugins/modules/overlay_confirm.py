@@ -29,13 +29,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says whether there is something to confirm. The device's checks are not run.
+    details: Says whether there is something to confirm. The device's checks are not run.
   diff_mode:
     support: none
-    description: There is nothing to show.
+    details: There is nothing to show.
   idempotent:
     support: partial
-    description: A confirmed boot is not confirmed again; V(retry) is repeated until the device was rebooted.
+    details: A confirmed boot is not confirmed again; V(retry) is repeated until the device was rebooted.
 """
 
 EXAMPLES = r"""

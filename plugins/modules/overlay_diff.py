@@ -41,13 +41,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Nothing is changed.
+    details: Nothing is changed.
   diff_mode:
     support: full
-    description: Shows both versions of small text files, and the attributes of everything else.
+    details: Shows both versions of small text files, and the attributes of everything else.
   idempotent:
     support: full
-    description: Nothing is changed.
+    details: Nothing is changed.
 notes:
   - Extended attributes are compared where the device has C(getfattr); see RV(xattrs). Without it, a
     directory that
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 - name: What is different below /etc?
   br2.readonly_rootfs.overlay_diff:
     paths: [/etc]
-    exclude: ['/etc/dropbear', '*.log']
+    exclude: [/etc/dropbear, '/etc/*.log']
     packages_file_list: output/qemu_x86_64/build/packages-file-list.txt
   register: drift
 

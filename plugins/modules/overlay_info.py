@@ -20,13 +20,13 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Nothing is changed.
+    details: Nothing is changed.
   diff_mode:
     support: none
-    description: There is nothing to show.
+    details: There is nothing to show.
   idempotent:
     support: full
-    description: Nothing is changed.
+    details: Nothing is changed.
 """
 
 EXAMPLES = r"""

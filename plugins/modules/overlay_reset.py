@@ -57,13 +57,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Lists what would be discarded.
+    details: Lists what would be discarded.
   diff_mode:
     support: full
-    description: Shows the kinds and paths of the changes that go.
+    details: Shows the kinds and paths of the changes that go.
   idempotent:
     support: full
-    description: Nothing is requested when there is nothing to discard or the same is requested already.
+    details: Nothing is requested when there is nothing to discard or the same is requested already.
 """
 
 EXAMPLES = r"""

@@ -32,13 +32,13 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Checks the backup and the device.
+    details: Checks the backup and the device.
   diff_mode:
     support: none
-    description: See M(br2.readonly_rootfs.overlay_diff).
+    details: See M(br2.readonly_rootfs.overlay_diff).
   idempotent:
     support: none
-    description: Makes the changes every time.
+    details: Makes the changes every time.
 seealso:
   - module: br2.readonly_rootfs.overlay_backup
 """
