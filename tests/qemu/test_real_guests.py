@@ -85,6 +85,13 @@ def test_a_shell_on_the_console(vm: Vm, images: Path) -> None:
     assert not vm.running
 
 
+def test_the_power_button_ends_the_system_in_order(vm: Vm, images: Path) -> None:
+    vm.start(guest(images))
+    vm.wait_for_console("login:", PATIENCE)
+    vm.power_off(timeout=PATIENCE)
+    assert "reboot: Power down" in vm.console()
+
+
 def test_a_guest_that_panics_ends_the_wait(vm: Vm, images: Path) -> None:
     vm.start(Guest("panics", kernel=str(images / "bzImage"), append=NO_ROOT, reboot=False))
     began = time.monotonic()
