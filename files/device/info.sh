@@ -27,4 +27,17 @@ section changes
 [ ! -d "$upper" ] || find "$upper" -xdev -print0 | tr -cd '\000' | wc -c
 section request
 [ ! -e "$state/reset" ] || echo pending
+section directories
+for status in /run/readonly-rootfs/*/status; do
+	[ -r "$status" ] || continue
+	rfs=${status%/status}
+	layers=/run/buildroot/mounts/${rfs##*/}
+	cat "$status"
+	echo "layers=$layers"
+	printf 'space=%s\n' "$(df -P -k "$layers" 2>/dev/null | tail -n 1)"
+	printf 'changes=%s\n' "$(find "$layers/upper" -xdev -print0 | tr -cd '\000' | wc -c)"
+	for request in "$layers/state/reset" "$rfs/quarantine/state/reset"; do
+		[ ! -e "$request" ] || echo request=pending
+	done
+done
 printf '\n@END\n'

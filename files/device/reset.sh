@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: MIT
-# shellcheck shell=sh disable=SC2154 # common.sh: rfs state. The caller assigns: action
+# shellcheck shell=sh disable=SC2154 # common.sh: rfs state directory. The caller assigns: action
 #
 # Requests a reset as the request file on standard input says, or withdraws it: action=cancel.
 [ -d "$rfs/quarantine/state" ] && state=$rfs/quarantine/state
@@ -8,7 +8,7 @@ command -v overlay-reset >/dev/null || fail "the base has no overlay-reset: is i
 wanted=$(cat; echo .)
 if [ "$action" = cancel ]; then
 	if [ -e "$state/reset" ]; then
-		overlay-reset --cancel >/dev/null || exit 1
+		overlay-reset --directory "$directory" --cancel >/dev/null || exit 1
 		printf '@changed\n'
 	fi
 elif [ ! -e "$state/reset" ] || [ "$(cat "$state/reset"; echo .)" != "$wanted" ]; then
@@ -21,7 +21,7 @@ elif [ ! -e "$state/reset" ] || [ "$(cat "$state/reset"; echo .)" != "$wanted" ]
 	done <<END
 ${wanted%.}
 END
-	overlay-reset "$@" >/dev/null || exit 1
+	overlay-reset --directory "$directory" "$@" >/dev/null || exit 1
 	printf '@changed\n'
 fi
 printf '@END\n'

@@ -1,16 +1,17 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: MIT
-# shellcheck shell=sh disable=SC2154 # common.sh: rfs lower upper state. The caller assigns: layer
+# shellcheck shell=sh disable=SC2154 # common.sh: rfs lower upper state directory. The caller assigns: layer
 #
 # Mounts the merged tree at $view for the script that follows. Prints, each up to a NUL: the mount
 # table (@P), the init's status and the layer looked at (@S), and what every reset keeps (@K).
 # layer=user is the quarantined one if there is one, else the current.
+quarantined=$rfs/quarantine/${upper##*/}
 if [ "$layer" = user ]; then
 	layer=current
-	[ ! -d "$rfs/quarantine/upperdir" ] || layer=quarantine
+	[ ! -d "$quarantined" ] || layer=quarantine
 fi
 if [ "$layer" = quarantine ]; then
-	upper=$rfs/quarantine/upperdir
+	upper=$quarantined
 	state=$rfs/quarantine/state
 fi
 printf '@P\n'
@@ -38,9 +39,9 @@ for place in "$rfs" /run /tmp /dev; do
 	break
 done
 [ -n "$view" ] || fail "no tmpfs on $rfs, /run, /tmp or /dev to look at the layers from"
-# A bind mount of the root shows the merged tree without what is mounted on top of it.
+# A bind mount of the directory shows the merged tree without what is mounted on top of it.
 if [ "$layer" = current ]; then
-	mount -o bind / "$view"
+	mount -o bind "$directory" "$view"
 else
 	mount -t overlay -o "ro,lowerdir=$upper:$lower" overlay "$view"
 fi || { rmdir "$view"; view=; fail "cannot look at the merged tree: are you root on the device?"; }

@@ -18,6 +18,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import
     Spec,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import inspect_layers
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._overlays import directory_overlays
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._present import count_kinds, select, shown
 
 
@@ -43,6 +44,10 @@ class ActionModule(DeviceAction):
                 if (change.after and change.after.type == "socket") or change.xattrs
             ],
         }
+        directories = [one.directory for one in directory_overlays(inspection.layers.mounts)]
+        if directories:
+            result["not_covered"] = directories
+            result["warnings"] = [f"not in the backup: the overlays of {', '.join(directories)}"]
         names = names_to_archive(changes)
         content = make_backup(
             inspection.layers, changes, fetch_tree(self.run_script, layer, names) if names else b""

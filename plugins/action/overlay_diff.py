@@ -12,7 +12,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import
     DeviceError,
     Spec,
 )
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import inspect_layers
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._overlays import inspect_overlays
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._present import (
     count_kinds,
     describe_change,
@@ -39,20 +39,24 @@ class ActionModule(DeviceAction):
             except OSError as error:
                 raise DeviceError(f"cannot read packages_file_list: {error}") from error
         layer = arguments["layer"]
-        inspection = inspect_layers(self.run_script, layer)
-        changes = select(inspection.comparison.changes, arguments["paths"], arguments["exclude"])
+        found = inspect_overlays(self.run_script, layer)
+        chosen = [select(one.changes, arguments["paths"], arguments["exclude"]) for one in found]
         if not arguments["copied_up"]:
-            changes = [change for change in changes if change.kind != "copied_up"]
+            chosen = [[change for change in some if change.kind != "copied_up"] for some in chosen]
+        changes = sorted((change for some in chosen for change in some), key=lambda change: change.path)
         result: dict[str, Any] = {
             "changed": False,
             "different": any(change.kind != "copied_up" for change in changes),
             "counts": count_kinds(changes),
             "changes": [describe_change(change, packages) for change in changes],
-            "layer": inspection.layers.status.get("seen", layer),
-            "xattrs": {"gnu": "full", "busybox": "to_first_nul"}.get(
-                inspection.layers.getfattr or "", "none"
-            ),
+            "layer": layer,
+            "overlays": [one.overlay.directory for one in found],
+            "xattrs": _XATTRS[found[0].inspection.layers.getfattr],
         }
         if self._task.diff:
-            result["diff"] = text_diffs(self.run_script, layer, changes, arguments["text_limit"])
+            result["diff"] = [
+                text
+                for one, some in zip(found, chosen)
+                for text in text_diffs(self.run_script, layer, some, arguments["text_limit"], one.overlay)
+            ]
         return result

@@ -11,7 +11,12 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import
     Spec,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._info import describe_device
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import inspect_layers
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._overlays import (
+    ROOT,
+    Inspected,
+    Overlay,
+    inspect_overlays,
+)
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._present import describe_change
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._reset import Plan, plan_reset
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._wait import reboot
@@ -31,47 +36,62 @@ class ActionModule(DeviceAction):
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         if arguments["state"] == "cancelled":
             return self._cancel()
-        inspection = inspect_layers(self.run_script, "user")
-        status = inspection.layers.status
-        if status.get("layer") == "tmpfs":
+        found = inspect_overlays(self.run_script, "user")
+        lasting = [one for one in found if one.status.get("layer") != "tmpfs"]
+        if not lasting:
             raise DeviceError("the user layer of this device is temporary (tmpfs): each reboot discards it")
-        unseen = status.get("layer") == "fallback" and status.get("seen") != "quarantine"
-        plan = plan_reset(
-            inspection.layers,
-            [] if unseen else inspection.comparison.changes,
-            paths=arguments["paths"],
-            keep=arguments["keep"],
-            mkfs=arguments["mkfs"],
-        )
-        result = self._describe(plan, unseen)
-        if not plan.discarded and status.get("layer") != "fallback":
-            return {**result, "changed": False}
-        if self._task.check_mode:
-            return {**result, "changed": True}
-        answer = self.run_script(("reset",), {"action": "request"}, plan.request)
-        result["changed"] = b"@changed" in answer
+        lost = [one.overlay.directory for one in lasting if one.overlay != ROOT and _is_unseen(one)]
+        plans = [(one, self._plan(one, arguments)) for one in lasting if one.overlay.directory not in lost]
+        result = self._describe(plans)
+        if lost:
+            result["not_reset"] = lost
+            result["warnings"] = [f"not reset, for it is not mounted: the layer of {', '.join(lost)}"]
+        wanted = [(one.overlay, plan) for one, plan in plans if _is_wanted(one, plan, arguments)]
+        result["requests"] = {
+            overlay.directory: plan.request.decode("utf-8", "backslashreplace") for overlay, plan in wanted
+        }
+        if self._task.check_mode or not wanted:
+            return {**result, "changed": bool(wanted)}
+        answers = [
+            overlay.bind(self.run_script)(("reset",), {"action": "request"}, plan.request)
+            for overlay, plan in wanted
+        ]
+        result["changed"] = any(b"@changed" in answer for answer in answers)
         if arguments["reboot"]:
-            result.update(self._reboot(arguments), changed=True)
+            result.update(self._reboot(arguments, set(result["requests"])), changed=True)
         return result
 
-    def _cancel(self) -> dict[str, Any]:
-        if self._task.check_mode:
-            pending = describe_device(self.run_script(("info",)))["reset_pending"]
-            return {"changed": pending}
-        return {"changed": b"@changed" in self.run_script(("reset",), {"action": "cancel"})}
+    def _plan(self, one: Inspected, arguments: dict[str, Any]) -> Plan:
+        return plan_reset(
+            one.inspection.layers,
+            [] if _is_unseen(one) else one.changes,
+            paths=arguments["paths"],
+            keep=arguments["keep"],
+            mkfs=arguments["mkfs"] and one.overlay == ROOT,
+            overlay=one.overlay,
+        )
 
-    def _describe(self, plan: Plan, unseen: bool) -> dict[str, Any]:
-        result: dict[str, Any] = {
-            "discarded": None if unseen else [describe_change(change) for change in plan.discarded],
-            "request": plan.request.decode("utf-8", "backslashreplace"),
-            "rebooted": False,
-        }
+    def _cancel(self) -> dict[str, Any]:
+        info = describe_device(self.run_script(("info",)))
+        pending = [ROOT] if info["reset_pending"] else []
+        pending += [
+            Overlay(one["directory"], one["layers"]) for one in info["directories"] if one["reset_pending"]
+        ]
+        if not self._task.check_mode:
+            for overlay in pending:
+                overlay.bind(self.run_script)(("reset",), {"action": "cancel"}, b"")
+        return {"changed": bool(pending)}
+
+    def _describe(self, plans: list[tuple[Inspected, Plan]]) -> dict[str, Any]:
+        discarded = [describe_change(change) for _one, plan in plans for change in plan.discarded]
+        unseen = all(_is_unseen(one) for one, _plan in plans)
+        result: dict[str, Any] = {"discarded": None if unseen else discarded, "rebooted": False}
         if self._task.diff:
-            names = "".join(f"{change['kind']} {change['path']}\n" for change in result["discarded"] or [])
+            names = "".join(f"{change['kind']} {change['path']}\n" for change in discarded)
             result["diff"] = {"before_header": "user layer", "before": names, "after": ""}
         return result
 
-    def _reboot(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _reboot(self, arguments: dict[str, Any], directories: set[str]) -> dict[str, Any]:
         """The new boot must say that it did what was asked for."""
         boot = reboot(
             self,
@@ -81,9 +101,24 @@ class ActionModule(DeviceAction):
             connect_timeout=arguments["connect_timeout"],
         )
         info = describe_device(self.run_script(("info",)))
-        if not info["was_reset"] or info["layer"] != "persistent":
+        for one in [{"directory": "/", **info}, *info["directories"]]:
+            if one["directory"] not in directories or (one["was_reset"] and one["layer"] == "persistent"):
+                continue
+            where = "" if one["directory"] == "/" else f", on {one['directory']}"
             raise DeviceError(
-                f"the device came back on layer {info['layer']} without having been reset: "
-                f"{info['detail'] or 'its status does not say why'}"
+                f"the device came back on layer {one['layer']}{where} without having been reset: "
+                f"{one['detail'] or 'its status does not say why'}"
             )
         return {"rebooted": True, **boot.describe()}
+
+
+def _is_unseen(one: Inspected) -> bool:
+    """Whether what was looked at is not the user's layer: that is not mounted."""
+    return one.status.get("layer") == "fallback" and one.status.get("seen") != "quarantine"
+
+
+def _is_wanted(one: Inspected, plan: Plan, arguments: dict[str, Any]) -> bool:
+    """A layer that could not be used may be reset without anything to discard being seen in it."""
+    if plan.discarded or one.status.get("layer") != "fallback":
+        return bool(plan.discarded)
+    return one.overlay == ROOT or not (arguments["paths"] or one.overlay.is_within(arguments["keep"]))

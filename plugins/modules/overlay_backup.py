@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Writes a compressed tar archive of everything that differs from the base, with owners, modes, times, links
     and device nodes, and with a whiteout for everything deleted.
+  - Overlays on single directories are not in it; RV(not_covered) names them, and a warning does.
   - Works on the running system, or on a layer that was set aside because it could not be booted.
   - The archive passes through the controller's memory.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
@@ -56,6 +57,12 @@ size:
   returned: success
   type: int
   sample: 10240
+not_covered:
+  description: Directories with an overlay of their own, which the backup leaves out.
+  returned: when there are any
+  type: list
+  elements: str
+  sample: [/var]
 counts:
   description: How many changes there are of each kind.
   returned: success

@@ -15,10 +15,10 @@ description:
     list to
     the base gives the running system's files, whatever overlayfs features are in use.
   - Contents are compared by SHA-256 on the device. Names may hold any bytes.
+  - Looks at the overlay of the root and at those that systemd mounts on single directories.
   - Mount points that the init makes are not listed.
-  - Takes one round trip; a second one for directories renamed by C(redirect_dir), a further one for files
-    of more
-    than 64 MiB that kept their size and for links to odd names, one more in diff mode.
+  - Takes one round trip for each overlay; a second one for directories renamed by C(redirect_dir), a further
+    one for files of more than 64 MiB that kept their size and for links to odd names, one more in diff mode.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
 extends_documentation_fragment:
   - br2.readonly_rootfs._device
@@ -88,6 +88,12 @@ layer:
   returned: success
   type: str
   sample: current
+overlays:
+  description: The directories whose overlays were looked at.
+  returned: success
+  type: list
+  elements: str
+  sample: [/, /var]
 xattrs:
   description:
     - How well extended attributes could be compared; V(full), V(to_first_nul) with BusyBox's C(getfattr),

@@ -108,6 +108,13 @@ info:
     stages:
       description: Seconds since the kernel started, at the end of each stage of the boot.
       type: dict
+    directories:
+      description:
+        - The overlays that systemd mounts on single directories, each with C(directory), C(layers) (where
+          they are), C(device), C(fstype), C(space_kib), C(entries), and as above C(layer), C(reason),
+          C(detail), C(quarantine), C(base_id), C(layer_base_id), C(stale), C(was_reset), C(reset_pending).
+      type: list
+      elements: dict
     status:
       description: All that the init wrote, uninterpreted.
       type: dict

@@ -13,6 +13,8 @@ version_added: 0.1.0
 description:
   - Requests that the init discards the user's layer at the next boot, and reboots the device if asked to.
     The init does it atomically; see the boot documentation.
+  - Overlays that systemd mounts on single directories are reset as well, by their paths or with all. Those
+    without a persistent layer are left alone.
   - Works on the layer that belongs to the user, also while it is set aside because it could not be booted.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
 extends_documentation_fragment:
@@ -41,7 +43,7 @@ options:
     default: []
   mkfs:
     description:
-      - Make the writable file system anew if it cannot be mounted.
+      - Make the writable file system of the root's layer anew if it cannot be mounted.
     type: bool
     default: false
   reboot:
@@ -93,11 +95,19 @@ discarded:
   type: list
   elements: dict
   sample: [{path: /etc/hostname, kind: modified}]
-request:
-  description: The request that the init will find.
+requests:
+  description:
+    - The request that each overlay to be reset will find at the next boot, by directory; paths in it begin at
+      that directory.
   returned: when O(state=requested)
-  type: str
-  sample: "keep=/root/.ssh\n"
+  type: dict
+  sample: {/: "keep=/root/.ssh\n", /var: ''}
+not_reset:
+  description: Directories whose layer is left as it is because it is not mounted.
+  returned: when O(state=requested) and there are any
+  type: list
+  elements: str
+  sample: [/srv]
 rebooted:
   description: Whether the device was rebooted.
   returned: when O(state=requested)

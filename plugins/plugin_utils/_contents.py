@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import Change
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import Runner, after_preamble
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import Entry
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._overlays import ROOT, Overlay
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._present import describe_change, shown
 
 # All of them together: a result must stay something that a person reads.
@@ -49,7 +50,9 @@ def _members(archive: bytes) -> Iterable[tuple[bytes, bytes]]:
                 yield member.name.encode("utf-8", "surrogateescape"), file.read()
 
 
-def text_diffs(run: Runner, layer: str, changes: Iterable[Change], limit: int) -> list[dict[str, Any]]:
+def text_diffs(
+    run: Runner, layer: str, changes: Iterable[Change], limit: int, overlay: Overlay = ROOT
+) -> list[dict[str, Any]]:
     """What a person wants to see of each change: the text if it is one and small, else the facts."""
     changes = [change for change in changes if change.kind != "copied_up"]
     chosen, total = [], 0
@@ -57,19 +60,19 @@ def text_diffs(run: Runner, layer: str, changes: Iterable[Change], limit: int) -
         sizes = [entry.size for entry in (change.before, change.after) if entry and entry.type == "file"]
         if not sizes or change.kind == "metadata" or max(sizes) > limit or total + sum(sizes) > TEXT_TOTAL:
             continue
-        chosen.append(change.path)
+        chosen.append(overlay.inner(change.path))
         total += sum(sizes)
-    contents = fetch_contents(run, layer, chosen) if chosen else Contents({}, {})
-    return [_text_diff(change, contents) for change in changes]
+    contents = fetch_contents(overlay.bind(run), layer, chosen) if chosen else Contents({}, {})
+    return [_text_diff(change, overlay.inner(change.path), contents) for change in changes]
 
 
-def _text_diff(change: Change, contents: Contents) -> dict[str, Any]:
+def _text_diff(change: Change, path: bytes, contents: Contents) -> dict[str, Any]:
     facts = describe_change(change)
     return {
         "before_header": f"{shown(change.path)} (base)",
         "after_header": f"{shown(change.path)} ({change.kind})",
-        "before": _side(change.before, contents.base.get(change.path), facts["before"]),
-        "after": _side(change.after, contents.merged.get(change.path), facts["after"]),
+        "before": _side(change.before, contents.base.get(path), facts["before"]),
+        "after": _side(change.after, contents.merged.get(path), facts["after"]),
     }
 
 

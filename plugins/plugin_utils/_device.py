@@ -27,9 +27,9 @@ class DeviceError(Exception):
 
 def load_script(names: tuple[str, ...], variables: Mapping[str, str | bytes] | None = None) -> bytes:
     """The scripts of those names as one, after assignments of their variables."""
-    assignments = [
-        b"%s=%s\n" % (key.encode(), shell_quote(value)) for key, value in sorted((variables or {}).items())
-    ]
+    # Without a word about it, the overlay of the root is meant.
+    values = {"directory": "/", "place": "", **(variables or {})}
+    assignments = [b"%s=%s\n" % (key.encode(), shell_quote(value)) for key, value in sorted(values.items())]
     return b"".join([*assignments, *((SCRIPTS / f"{name}.sh").read_bytes() for name in ("common", *names))])
 
 

@@ -51,8 +51,38 @@ def describe_device(output: bytes) -> dict[str, Any]:
             if name.startswith("time_") and value
         },
         "status": status,
+        "directories": _directories(sections.get("directories", "")),
     }
     return info
+
+
+def _directories(text: str) -> list[dict[str, Any]]:
+    """What each overlay on a single directory says of itself."""
+    found: list[dict[str, str]] = []
+    for line in text.splitlines():
+        key, _equals, value = line.partition("=")
+        if key == "directory":
+            found.append({})
+        if found:
+            found[-1][key] = value
+    return [_directory(status) for status in sorted(found, key=lambda status: status["directory"])]
+
+
+def _directory(status: dict[str, str]) -> dict[str, Any]:
+    return {
+        "directory": status["directory"],
+        **{
+            key: status.get(key) or None
+            for key in ("layer", "layers", "reason", "detail", "base_id", "layer_base_id", "quarantine")
+        },
+        "device": status.get("rw_device") or None,
+        "fstype": status.get("rw_type") or None,
+        "stale": status.get("stale") == "yes",
+        "was_reset": status.get("reset") == "yes",
+        "reset_pending": status.get("request") == "pending",
+        "space_kib": parse_df(status.get("space", ""), ("total", "available")),
+        "entries": max(int(status.get("changes") or 0) - 1, 0),
+    }
 
 
 def is_overlay(mounts: dict[str, Mount]) -> bool:

@@ -15,9 +15,18 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import (
     compare,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import Layers, parse_layers
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._status import Mount
 
 # Runs scripts of files/device/, one after the other as one; takes their variables and their input.
 Runner = Callable[[tuple[str, ...], dict[str, str | bytes], bytes], bytes]
+
+
+class NoLayersError(DeviceError):
+    """The device has no such overlay; its mounts tell what it has."""
+
+    def __init__(self, message: str, mounts: dict[str, Mount]) -> None:
+        super().__init__(message)
+        self.mounts = mounts
 
 
 @dataclass(frozen=True)
@@ -51,11 +60,17 @@ def check_overlay(layers: Layers, layer: str) -> None:
         return
     root = layers.mounts.get("/")
     if layer == "quarantine":
-        raise DeviceError("no layer is set aside on this device: there is nothing in quarantine")
+        raise NoLayersError(
+            "no layer is set aside on this device: there is nothing in quarantine", layers.mounts
+        )
     if root is None or root.fstype != "overlay":
         kind = root.fstype if root else "unknown"
-        raise DeviceError(f"the root of this device is no overlay ({kind}): it has no user layer")
-    raise DeviceError("the layers are not below /media/rfs: the init of this device is not this collection's")
+        raise NoLayersError(
+            f"the root of this device is no overlay ({kind}): it has no user layer", layers.mounts
+        )
+    raise NoLayersError(
+        "the layers are not below /media/rfs: the init of this device is not this collection's", layers.mounts
+    )
 
 
 def parse_details(output: bytes) -> dict[bytes, Detail]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceError
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import Change, parent
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import Layers
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._overlays import ROOT, Overlay
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._present import (
     check_patterns,
     select,
@@ -25,22 +26,29 @@ class Plan:
 
 
 def plan_reset(
-    layers: Layers, changes: list[Change], *, paths: list[str], keep: list[str], mkfs: bool = False
+    layers: Layers,
+    changes: list[Change],
+    *,
+    paths: list[str],
+    keep: list[str],
+    mkfs: bool = False,
+    overlay: Overlay = ROOT,
 ) -> Plan:
-    """Everything goes but `keep`; with `paths`, nothing but those."""
+    """Everything goes but `keep`; with `paths`, nothing but those. All are paths of the device."""
     check_patterns([*paths, *keep])
-    kept = [path.strip("/").encode("utf-8", "surrogateescape") for path in keep] + layers.always_kept
+    always_kept = [overlay.outer(path) for path in layers.always_kept]
+    kept = [path.strip("/").encode("utf-8", "surrogateescape") for path in keep] + always_kept
     if paths:
         chosen = _topmost(change.path for change in select(changes, paths, []))
         _refuse_hidden_base(chosen, changes)
-        kept += _others(chosen, layers.upper_names)
+        kept += _others(chosen, {overlay.outer(name) for name in layers.upper_names})
     discarded = [change for change in changes if not any(_below(change.path, path) for path in kept)]
     if paths:
         discarded = [change for change in discarded if any(_below(change.path, path) for path in chosen)]
     lines = [
-        b"keep=/" + _expressible(path) + b"\n"
+        b"keep=/" + _expressible(overlay.inner(path)) + b"\n"
         for path in dict.fromkeys(kept)
-        if path not in layers.always_kept
+        if path not in always_kept and overlay.holds(path)
     ]
     return Plan(discarded, b"".join(lines) + (b"mkfs=yes\n" if mkfs else b""))
 

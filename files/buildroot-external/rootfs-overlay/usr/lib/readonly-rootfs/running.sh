@@ -22,9 +22,21 @@ status() {
     done <"$rfs/status"
 }
 
+# find_status [DIRECTORY]: of the root's overlay, or of that of one directory: sets $rfs, where its
+# status is, and $layers, its writable file system.
 find_status() {
-    for rfs in /media/rfs /.rfs; do
-        [ ! -r "$rfs/status" ] || return 0
+    if [ "${1:-/}" = / ]; then
+        for rfs in /media/rfs /.rfs; do
+            layers=$rfs/rw
+            [ ! -r "$rfs/status" ] || return 0
+        done
+        return 1
+    fi
+    for rfs in /run/readonly-rootfs/*; do
+        layers=/run/buildroot/mounts/${rfs##*/}
+        [ -r "$rfs/status" ] || continue
+        status directory
+        [ "$value" != "$1" ] || return 0
     done
     return 1
 }
@@ -35,7 +47,7 @@ open_state() {
     status layer
     case $value in
         persistent)
-            layer_root=$rfs/rw
+            layer_root=$layers
             ;;
         fallback)
             status quarantine
@@ -46,7 +58,7 @@ open_state() {
                 die "cannot write to the layer in $layer_root"
             trap close_state EXIT
             ;;
-        *) die "there is no persistent layer (rootrw= is not set): a reboot starts afresh" ;;
+        *) die "there is no persistent layer: a reboot starts afresh" ;;
     esac
     state=$layer_root/state
     [ ! -L "$state" ] || die "$state is a link"
