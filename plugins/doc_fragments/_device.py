@@ -16,7 +16,9 @@ attributes:
   idempotent:
     description: The same task a second time reports that nothing changed.
   action_group:
-    description: Use C(group/br2.readonly_rootfs.device) in C(module_defaults) to set defaults of all these modules.
+    description: >-
+      Use C(group/br2.readonly_rootfs.device) in C(module_defaults) to set defaults of all these
+      modules.
     support: full
     membership: br2.readonly_rootfs.device
 notes:

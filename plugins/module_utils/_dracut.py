@@ -54,6 +54,9 @@ def make_initramfs(
         DRACUT_LDD=str(base / "ldd"),
         DRACUT_LDCONFIG=shutil.which("ldconfig", path=environment()["PATH"]) or "ldconfig",
         SOURCE_DATE_EPOCH=str(epoch),
+        # As root outside of containers, and nowhere else, it would make devices; init needs none.
+        DRACUT_NO_MKNOD="1",
+        DRACUT_NO_XATTR="1",
     )
     kernel = ["--kver", release] if release else ["--no-kernel"]
     command = ["dracut", "--force", "--no-compress", "--reproducible", *kernel, str(cpio)]
