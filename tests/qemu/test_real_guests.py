@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -100,6 +101,43 @@ def test_a_guest_that_panics_ends_the_wait(vm: Vm, images: Path) -> None:
     assert time.monotonic() - began < PATIENCE / 2
     vm.remove()
     assert not vm.directory.exists()
+
+
+def test_the_script_beside_the_images_boots_them_from_anywhere(images: Path, tmp_path: Path) -> None:
+    """As its user runs it: on a terminal, elsewhere, on a host that has not tried KVM yet."""
+    environment = {**os.environ, "BR2_CACHE_DIR": str(tmp_path / "cache"), "QEMU_SSH_PORT": "0"}
+    environment.pop("BR2_QEMU_ACCEL", None)
+    ours, theirs = os.openpty()
+    script = subprocess.Popen(
+        [images / "start-qemu.sh", "-snapshot"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    said = b""
+
+    def logs_in() -> bool:
+        nonlocal said
+        with contextlib.suppress(BlockingIOError, OSError):
+            said += os.read(ours, 1 << 16)
+        return b"login:" in said or script.poll() is not None
+
+    try:
+        until(logs_in, PATIENCE)
+        assert b"login:" in said, said.decode(errors="replace")[-2000:]
+        os.write(ours, b"\x01x")
+        assert script.wait(30) == 0
+    finally:
+        script.kill()
+        script.wait()
+        os.close(ours)
+    (verdict,) = (tmp_path / "cache").iterdir()
+    assert verdict.read_text() in {"kvm\n", "tcg\n"}
 
 
 def test_a_port_that_another_holds_is_named(vm: Vm, images: Path, tmp_path: Path) -> None:
