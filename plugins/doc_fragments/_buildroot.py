@@ -28,6 +28,13 @@ options:
         The output directory must be that user's. Without effect when anyone else runs the module.
     type: str
     default: ''
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
 """
 
     BUILD = r"""

@@ -27,7 +27,9 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tre
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_WAITED_FOR = (signal.SIGTERM, signal.SIGCHLD)
 _GRACE = 5.0
+_MOMENT = 0.5
 
 
 class JobError(BuildrootError):
@@ -50,24 +52,19 @@ class Job:
         self.log = directory / "build.log"
 
     @contextlib.contextmanager
-    def _lock(self) -> Iterator[int | None]:
+    def _lock(self, kind: int) -> Iterator[int | None]:
         """The descriptor of the lock, or None while a build is alive."""
         self.directory.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            yield None
-            return
-        try:
-            yield descriptor
+            yield descriptor if _locked(descriptor, kind) else None
         finally:
             os.close(descriptor)
 
     def running(self) -> bool:
         """Whether anything of a build is alive."""
-        with self._lock() as descriptor:
+        # Shared: those who only ask do not see each other.
+        with self._lock(fcntl.LOCK_SH) as descriptor:
             return descriptor is None
 
     def about(self) -> dict[str, Any]:
@@ -83,7 +80,7 @@ class Job:
         self, steps: Sequence[Step], environment: Mapping[str, str], cwd: Path, about: Mapping[str, Any]
     ) -> None:
         """Start the steps in the background; returns when the supervisor has written what it is doing."""
-        with self._lock() as descriptor:
+        with self._lock(fcntl.LOCK_EX) as descriptor:
             if descriptor is None:
                 raise JobError(f"A build is running in {self.directory} already.")
             for stale in ("result.json", "job.json"):
@@ -109,12 +106,15 @@ class Job:
         """End the running build and wait until nothing of it is left. False when none was running."""
         if not self.running():
             return False
-        pid = self.about().get("pid", 0)
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + 4 * _GRACE
+        told = pid = 0
         while self.running():
+            # One that is just being started has not written its pid yet.
+            pid = self.about().get("pid", 0)
+            if pid != told:
+                told = pid
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
             if time.monotonic() > deadline:
                 raise JobError(f"The build of process {pid} does not end; look at it with `ps -g {pid}`.")
             time.sleep(0.1)
@@ -140,6 +140,8 @@ class Job:
                 os.dup2(null, standard)
             # SIGHUP of a closing terminal is not meant for the build.
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            # Waited for, never handled: a handler could run anywhere, in a child before its exec, too.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
             _prctl(_PR_SET_CHILD_SUBREAPER, 1)
             write_json(self.directory / "job.json", {**about, "pid": os.getpid(), "started": time.time()})
             os.write(told, b"started")
@@ -161,28 +163,20 @@ class _Supervisor:
         self.directory = directory
         self.log = log
         self.lock = lock
-        self.cancelled = False
 
     def run(self, steps: Sequence[Step], environment: Mapping[str, str], cwd: Path) -> dict[str, Any]:
-        signal.signal(signal.SIGTERM, self._cancel)
-        status = 0
+        status: int | None = 0
         for step in steps:
             status = self._run(step.command, environment, cwd)
-            if status or self.cancelled:
+            if status != 0:
                 break
             if step.commit:
                 (self.directory / step.commit[0]).replace(self.directory / step.commit[1])
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _end_descendants()
-        return {"status": status, "cancelled": self.cancelled}
+        return {"status": -signal.SIGTERM if status is None else status, "cancelled": status is None}
 
-    def _cancel(self, _signum: int, _frame: object) -> None:
-        self.cancelled = True
-        for pid in _descendants():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-
-    def _run(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> int:
+    def _run(self, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> int | None:
+        """How the command ended; None when the build was cancelled meanwhile."""
         with self.log.open("ab", buffering=0) as log:
             try:
                 main = subprocess.Popen(
@@ -200,9 +194,25 @@ class _Supervisor:
                 log.write(f"{command[0]}: {error.strerror}\n".encode())
                 return 127
         while True:
-            pid, status = os.waitpid(-1, 0)
-            if pid == main.pid:
-                return os.waitstatus_to_exitcode(status)
+            for pid, status in _reap():
+                if pid == main.pid:
+                    return status
+            if signal.sigwait(_WAITED_FOR) == signal.SIGTERM:
+                return None
+
+
+def _locked(descriptor: int, kind: int) -> bool:
+    """Whether the lock could be had. One who asks whether a build runs holds it for a moment."""
+    deadline = time.monotonic() + (_MOMENT if kind == fcntl.LOCK_EX else 0)
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 def _close_all_but(*kept: int) -> None:
@@ -214,8 +224,7 @@ def _close_all_but(*kept: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    # Until exec the supervisor's handler would swallow the signal.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAITED_FOR)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # It may have died before.
     if os.getppid() != parent:
@@ -260,10 +269,13 @@ def _end_descendants() -> None:
     _reap()
 
 
-def _reap() -> None:
+def _reap() -> list[tuple[int, int]]:
+    """The ended children, each with its status, or minus its signal."""
+    ended = []
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended.append((found[0], os.waitstatus_to_exitcode(found[1])))
+    return ended
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tre
 def run_as(user: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The result of `work`, done by `user` when this process is root's, else by whoever it is."""
     if os.geteuid() != 0:
-        return work()
+        try:
+            return work()
+        except OSError as error:
+            raise BuildrootError(str(error)) from error
     account = _account(user)
     # Ansible goes on to read its own files as root afterwards: only a child may give root up.
     read, write = os.pipe()

@@ -20,13 +20,11 @@ extends_documentation_fragment:
   - br2.readonly_rootfs._buildroot
 attributes:
   check_mode:
-    support: full
     description: The configuration is generated and checked in a temporary directory.
   diff_mode:
     support: full
     description: Shows the symbols that change.
   idempotent:
-    support: full
     description: An output directory that has these values already is left alone.
 requirements:
   - What Buildroot needs to build its Kconfig (make, a host compiler)
@@ -89,7 +87,6 @@ dropped:
       sample: "unmet dependency: !BR2_TARGET_GENERIC_REMOUNT_ROOTFS_RW"
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +96,18 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_con
     find_defconfig,
     merge,
 )
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_module import (
+    ARGUMENTS,
+    finish,
+    tree_of,
+)
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "buildroot_dir": {"type": "path", "required": True},
-            "output_dir": {"type": "path", "required": True},
-            "external": {"type": "list", "elements": "path", "default": []},
-            "user": {"type": "str", "default": ""},
+            **ARGUMENTS,
             "defconfig": {"type": "str", "required": True},
             "fragments": {"type": "list", "elements": "path", "default": []},
             "symbols": {"type": "dict", "default": {}},
@@ -118,12 +115,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    os.umask(0o022)
-    tree = Tree(
-        Path(p["buildroot_dir"]).resolve(),
-        Path(p["output_dir"]).resolve(),
-        tuple(Path(path).resolve() for path in p["external"]),
-    )
+    tree = tree_of(p)
 
     def work() -> dict[str, Any]:
         tree.check()
@@ -132,13 +124,13 @@ def main() -> None:
         )
         outcome = apply(tree, text, module.check_mode)
         before, after = outcome.lines()
-        return {"changed": outcome.changed, "diff": {"before": before, "after": after}}
+        return {
+            "changed": outcome.changed,
+            "config": str(tree.output / ".config"),
+            "diff": {"before": before, "after": after},
+        }
 
-    try:
-        result = run_as(p["user"], work)
-    except BuildrootError as error:
-        module.fail_json(msg=str(error), **error.details)
-    module.exit_json(config=str(tree.output / ".config"), **result)
+    finish(module, work)
 
 
 if __name__ == "__main__":

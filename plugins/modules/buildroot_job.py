@@ -17,13 +17,10 @@ extends_documentation_fragment:
   - br2.readonly_rootfs._buildroot.build
 attributes:
   check_mode:
-    support: full
     description: Says whether something would be built, and why.
   diff_mode:
-    support: none
     description: RV(reasons) says what differs.
   idempotent:
-    support: full
     description: No build is started when neither inputs nor artefacts changed, or while one is running.
 options:
   state:
@@ -110,14 +107,16 @@ versions:
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_build import Build
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_job import JobError
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_module import (
+    ARGUMENTS,
+    finish,
+    tree_of,
+)
 
 
 def run(build: Build, state: str, force: bool, check_mode: bool) -> dict[str, Any]:
@@ -143,10 +142,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "buildroot_dir": {"type": "path", "required": True},
-            "output_dir": {"type": "path", "required": True},
-            "external": {"type": "list", "elements": "path", "default": []},
-            "user": {"type": "str", "default": ""},
+            **ARGUMENTS,
             "jobs": {"type": "int", "default": 0},
             "environment": {"type": "dict", "default": {}},
             "artefacts": {"type": "list", "elements": "str", "default": []},
@@ -157,9 +153,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    # Buildroot calls itself again, and its output is held back, when a path is not in its shortest form.
-    source, output = Path(p["buildroot_dir"]).resolve(), Path(p["output_dir"]).resolve()
-    tree = Tree(source, output, tuple(Path(path).resolve() for path in p["external"]))
+    tree = tree_of(p)
     build = Build(
         tree,
         p["jobs"] or len(os.sched_getaffinity(0)),
@@ -172,11 +166,7 @@ def main() -> None:
         tree.check()
         return run(build, p["state"], p["force"], module.check_mode)
 
-    try:
-        result = run_as(p["user"], work)
-    except BuildrootError as error:
-        module.fail_json(msg=str(error), **error.details)
-    module.exit_json(**result)
+    finish(module, work)
 
 
 if __name__ == "__main__":

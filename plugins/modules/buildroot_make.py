@@ -28,13 +28,10 @@ extends_documentation_fragment:
   - br2.readonly_rootfs._buildroot.build
 attributes:
   check_mode:
-    support: full
     description: Returns what would be built and why.
   diff_mode:
-    support: none
     description: RV(reasons) says what differs.
   idempotent:
-    support: full
     description: Nothing is run when neither inputs nor artefacts changed.
 options:
   progress:

@@ -18,13 +18,10 @@ extends_documentation_fragment:
   - br2.readonly_rootfs._buildroot
 attributes:
   check_mode:
-    support: full
     description: Says which files would be written.
   diff_mode:
-    support: none
     description: RV(files) names what changed.
   idempotent:
-    support: full
     description: A report of the same O(manifest) inputs is left alone.
 options:
   download_dir:
@@ -65,24 +62,23 @@ files:
   sample: [sbom.cdx.json, index.html]
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_report as report
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_module import (
+    ARGUMENTS,
+    finish,
+    tree_of,
+)
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "buildroot_dir": {"type": "path", "required": True},
-            "output_dir": {"type": "path", "required": True},
-            "external": {"type": "list", "elements": "path", "default": []},
-            "user": {"type": "str", "default": ""},
+            **ARGUMENTS,
             "download_dir": {"type": "path", "required": True},
             "path": {"type": "path", "required": True},
             "manifest": {"type": "dict", "required": True},
@@ -91,9 +87,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    os.umask(0o022)
-    external = tuple(Path(path).resolve() for path in p["external"])
-    tree = Tree(Path(p["buildroot_dir"]).resolve(), Path(p["output_dir"]).resolve(), external)
+    tree = tree_of(p)
 
     def work() -> dict[str, Any]:
         tree.check()
@@ -103,13 +97,7 @@ def main() -> None:
             files.append("legal-info")
         return {"changed": bool(files), "files": files}
 
-    try:
-        result = run_as(p["user"], work)
-    except BuildrootError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=f"The report cannot be written: {error}")
-    module.exit_json(**result)
+    finish(module, work)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,10 @@ extends_documentation_fragment:
   - br2.readonly_rootfs._buildroot
 attributes:
   check_mode:
-    support: full
     description: Says which sources are missing.
   diff_mode:
-    support: none
     description: RV(files) says what was brought.
   idempotent:
-    support: full
     description: Nothing is run when every source is there.
 options:
   download_dir:
@@ -71,14 +68,17 @@ urls:
   returned: failure of a download
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_sources as sources
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_module import (
+    ARGUMENTS,
+    finish,
+    tree_of,
+)
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._run_as import run_as
 
 
 def run(tree: Tree, directory: Path, archive: Path | None, imported: bool, check: bool) -> dict[str, Any]:
@@ -100,10 +100,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "buildroot_dir": {"type": "path", "required": True},
-            "output_dir": {"type": "path", "required": True},
-            "external": {"type": "list", "elements": "path", "default": []},
-            "user": {"type": "str", "default": ""},
+            **ARGUMENTS,
             "download_dir": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["downloaded", "imported"], "default": "downloaded"},
             "archive": {"type": "path"},
@@ -111,22 +108,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     p = module.params
-    os.umask(0o022)
-    external = tuple(Path(path).resolve() for path in p["external"])
-    tree = Tree(Path(p["buildroot_dir"]).resolve(), Path(p["output_dir"]).resolve(), external)
+    tree = tree_of(p)
     directory = Path(p["download_dir"]).resolve()
     archive = Path(p["archive"]).resolve() if p["archive"] else None
 
     def work() -> dict[str, Any]:
         return run(tree, directory, archive, p["state"] == "imported", module.check_mode)
 
-    try:
-        result = run_as(p["user"], work)
-    except BuildrootError as error:
-        module.fail_json(msg=str(error), **error.details)
-    except OSError as error:
-        module.fail_json(msg=f"The sources cannot be handled: {error}")
-    module.exit_json(**result)
+    finish(module, work)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ _PROBE = """\
 cd {output} || {{ echo @ended; exit; }}
 tail -n 40 build/build-time.log 2>/dev/null
 echo "@done $(ls -d build/*/.stamp_installed 2>/dev/null | wc -l)"
-if ! flock -n .readonly-rootfs/lock true; then echo @running; else echo @ended; fi
+if ! flock -s -n .readonly-rootfs/lock true; then echo @running; else echo @ended; fi
 """
 _TIME = re.compile(r"^([\d.]+):(start|end)\s*:\s*(\S+)\s*: (\S+)\s*$")
 _WORDS = {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import time
@@ -63,6 +64,23 @@ def test_a_second_build_is_refused_while_one_runs(tmp_path: Path) -> None:
         start(job, shell("true"))
     assert job.cancel()
     assert not job.cancel()
+
+
+def test_a_build_ends_wherever_the_cancel_finds_it(tmp_path: Path) -> None:
+    """Before, between and after fork and exec of its command."""
+    for number in range(12):
+        job = Job(tmp_path / str(number))
+        start(job, shell("sleep 30"))
+        time.sleep(number / 300)
+        assert job.cancel()
+        assert job.result()["cancelled"] is True
+
+
+def test_who_asks_does_not_look_like_a_build(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    with (tmp_path / "lock").open("w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not job.running()
 
 
 def test_cancel_ends_processes_that_detach_and_ignore_sigterm(tmp_path: Path) -> None:
