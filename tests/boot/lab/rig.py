@@ -112,7 +112,7 @@ class Guest:
 
     def run(self, command: str, timeout: float = PATIENCE) -> tuple[int, str]:
         self.machine.type(command + "\n")
-        found = self.machine.expect(r"((?:.*\n)*?)\n?@@RC (\d+)$", timeout, never=PANIC)
+        found = self.machine.expect(r"((?:.*\n)*?)\n?@@RC (\d+)\r?\n", timeout, never=PANIC)
         return int(found.group(2)), KERNEL_LINE.sub("", found.group(1)).strip("\n")
 
     def mounts(self) -> dict[str, tuple[str, str, set[str]]]:
