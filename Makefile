@@ -47,6 +47,10 @@ test: provision ## all tests, and one summary at the end
 lint: venv ## all static checks, side by side
 	@.ci/stages lint-ruff+lint-mypy+lint-yaml+lint-ansible+lint-shell+lint-spelling+lint-licences
 
+.PHONY: lint-all
+lint-all: venv ## ... and ansible-test with every ansible-core whose Python is here
+	@.ci/stages lint lint-sanity-2.19+lint-sanity-2.20 lint-sanity-2.21
+
 .PHONY: lint-ruff lint-mypy lint-yaml lint-ansible lint-shell lint-spelling lint-licences
 lint-ruff:
 	@ruff check --output-format concise
@@ -63,6 +67,9 @@ lint-spelling:
 	@codespell
 lint-licences:
 	@reuse lint --lines
+
+lint-sanity-%:
+	@.ci/sanity $* || [ $$? = 77 ]
 
 .PHONY: test-unit
 test-unit: venv ## unit tests: no network, no root

@@ -21,7 +21,10 @@ printf '\0\n@S\n'
 printf 'seen=%s\n\0\n@K\n' "$layer"
 [ ! -r "$state/keep" ] || cat "$state/keep"
 printf '\0\n'
-[ -d "$lower" ] && [ -d "$upper" ] || { printf '@END\n'; exit 0; }
+if [ ! -d "$lower" ] || [ ! -d "$upper" ]; then
+	printf '@END\n'
+	exit 0
+fi
 
 view=
 cleanup() {

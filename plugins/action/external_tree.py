@@ -38,7 +38,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         result: dict[str, t.Any] = self._execute_module(
             "br2.readonly_rootfs.external_tree",
-            module_args={"path": path, "files": {name: _transfer(node) for name, node in files.items()}},
+            module_args={
+                "path": path,
+                "board": args["board"],
+                "files": {name: _transfer(node) for name, node in files.items()},
+            },
             task_vars=task_vars,
         )
         result.pop("invocation", None)

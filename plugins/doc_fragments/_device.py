@@ -20,7 +20,7 @@ attributes:
       Use C(group/br2.readonly_rootfs.device) in C(module_defaults) to set defaults of all these
       modules.
     support: full
-    membership: br2.readonly_rootfs.device
+    membership: [br2.readonly_rootfs.device]
 notes:
   - The device needs a POSIX shell and BusyBox, no Python. This is an action plugin that runs on the
     controller and sends one shell script per round trip over the connection; set C(gather_facts=false).

@@ -37,7 +37,7 @@ class Bmap:
     ranges: tuple[tuple[int, int, str], ...]
 
     def mapped(self) -> list[tuple[int, int]]:
-        return [(start, end) for start, end, _ in self.ranges]
+        return [(start, end) for start, end, _unused in self.ranges]
 
 
 def write_bmap(image: str | os.PathLike[str], bmap: str | os.PathLike[str]) -> ImageMap:
@@ -157,7 +157,7 @@ def check_image(fd: int, size: int, bmap: Bmap, name: str) -> None:
             f"{name}: has {size} bytes, its block map says {bmap.image_size}: they do not belong together"
         )
     summed = [(start, end, digest) for start, end, digest in bmap.ranges if digest]
-    found = _digests(fd, [(start, end) for start, end, _ in summed], bmap.checksum_type)
+    found = _digests(fd, [(start, end) for start, end, _unused in summed], bmap.checksum_type)
     for (start, end, wanted), digest in zip(summed, found):
         if digest != wanted:
             raise BmapError(

@@ -52,6 +52,12 @@ def need_tools(tools: Mapping[str, str]) -> None:
         )
 
 
+def _note(log: t.IO[str], line: str) -> None:
+    """Write a line at once, since what others write to the same file follows."""
+    log.write(f"{line}\n")
+    log.flush()
+
+
 def run(
     command: Sequence[str | os.PathLike[str]],
     log: t.IO[str] | None = None,
@@ -67,7 +73,7 @@ def run(
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
         begin = 0
         if log is not None:
-            print(f"$ {' '.join(words)}", file=log, flush=True)
+            _note(log, f"$ {' '.join(words)}")
             begin = log.tell()
         ended = subprocess.run(
             words,
@@ -132,8 +138,7 @@ def locked(directory: Path, log: t.IO[str] | None = None) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if log is not None:
-                wait = f"{Stages.MARK}waiting for another build that makes {directory.name}"
-                print(wait, file=log, flush=True)
+                _note(log, f"{Stages.MARK}waiting for another build that makes {directory.name}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -189,7 +194,7 @@ class Stages:
     def enter(self, name: str) -> None:
         self.leave()
         self._name = name
-        print(f"{self.MARK}{name}", file=self._log, flush=True)
+        _note(self._log, f"{self.MARK}{name}")
 
     def leave(self) -> None:
         now = time.monotonic()

@@ -106,7 +106,7 @@ def install_modules(tree: Path, modules: Path, release: str, wanted: Iterable[st
     source, target = modules / release, tree / "usr/lib/modules" / release
     needs = {
         _module_name(path): [path, *more.split()]
-        for path, _, more in (
+        for path, _unused, more in (
             line.partition(":") for line in (source / "modules.dep").read_text().splitlines()
         )
     }

@@ -61,7 +61,7 @@ def neighbour(path: Path) -> Path | None:
 
 def check_sum(path: Path, checksum: str) -> str:
     """Compare a file with C(algorithm:hex); returns that, in lower case."""
-    kind, _, wanted = checksum.lower().rpartition(":")
+    kind, _unused, wanted = checksum.lower().rpartition(":")
     kind = kind or "sha256"
     if kind not in ("sha256", "sha384", "sha512"):
         raise FlashError(

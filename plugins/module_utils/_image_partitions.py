@@ -51,10 +51,12 @@ def read_table(fd: int, size: int) -> PartitionTable:
     if len(sector) < SECTOR or sector[510:] != b"\x55\xaa":
         return NO_TABLE
     entries = [_entry(sector, slot) for slot in range(4)]
-    if any(kind == _PROTECTIVE for kind, *_ in entries):
+    if any(kind == _PROTECTIVE for kind, *_unused in entries):
         return _gpt(fd, size)
     # A FAT or NTFS boot sector carries the same signature; its "entries" are code.
-    if any(boot not in (0, 0x80) for _, boot, _, _ in entries) or not any(kind for kind, *_ in entries):
+    if any(boot not in (0, 0x80) for _unused, boot, _unused, _unused in entries) or not any(
+        kind for kind, *_unused in entries
+    ):
         return NO_TABLE
     disk_id = struct.unpack_from("<I", sector, 440)[0]
     return PartitionTable("mbr", f"{disk_id:08x}", tuple(_mbr(fd, entries, disk_id)))
@@ -95,14 +97,14 @@ def _logical(fd: int, extended: int) -> list[tuple[int, int, int, int]]:
     """The logical partitions: a chain of sectors, each with one entry and a link, both relative."""
     found: list[tuple[int, int, int, int]] = []
     here = extended
-    for _ in range(_MAX_LOGICAL):
+    for _unused in range(_MAX_LOGICAL):
         sector = os.pread(fd, SECTOR, here * SECTOR)
         if len(sector) < SECTOR or sector[510:] != b"\x55\xaa":
             break
         kind, boot, start, count = _entry(sector, 0)
         if kind and count:
             found.append((kind, boot, here + start, count))
-        link, _, offset, _ = _entry(sector, 1)
+        link, _unused, offset, _unused = _entry(sector, 1)
         if link not in _EXTENDED:
             break
         here = extended + offset

@@ -126,7 +126,7 @@ def _resolve(entries: Mapping[str, Entry], path: str, what: str = "") -> str:
     """Follow links, in every part of the path."""
     todo = [part for part in path.split("/") if part]
     current = "/"
-    for _ in range(200):
+    for _unused in range(200):
         if not todo:
             return current
         step = posixpath.normpath(posixpath.join(current, todo.pop(0)))

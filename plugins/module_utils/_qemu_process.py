@@ -9,7 +9,6 @@ import platform
 import signal
 import socket
 import subprocess
-import sys
 import time
 import types
 import typing as t
@@ -51,7 +50,7 @@ def until(condition: t.Callable[[], bool], seconds: float) -> bool:
     pause = 0.01
     while not condition():
         if _ending and not _held:
-            sys.exit(128 + _ending[0])
+            raise SystemExit(128 + _ending[0])
         left = deadline - time.monotonic()
         if left <= 0:
             return False
@@ -67,7 +66,7 @@ def ended_by_exceptions() -> t.Iterator[None]:
     def end(number: int, _frame: types.FrameType | None) -> None:
         # Python drops an exception that hits a destructor or a callback: until() looks again.
         _ending.append(number)
-        sys.exit(128 + number)
+        raise SystemExit(128 + number)
 
     previous = [(number, signal.signal(number, end)) for number in _ENDING_SIGNALS]
     try:

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ options:
   cache:
     description: Directory for what can be made again. Empty means C(BR2_CACHE_DIR) of the environment, or
       C(~/.cache/br2-readonly-rootfs).
-    type: str
+    type: path
     default: ''
   init:
     description: The init of the running system, BusyBox's or the distribution's systemd.
@@ -139,7 +140,7 @@ def main() -> None:
             "board": {"type": "dict", "required": True},
             "external": {"type": "path", "required": True},
             "output": {"type": "path", "required": True},
-            "cache": {"type": "str", "default": ""},
+            "cache": {"type": "path", "default": ""},
             "init": {"type": "str", "choices": ["busybox", "systemd"], "default": "busybox"},
             "kernel": {"type": "str", "choices": ["package", "source"], "default": "package"},
             "rootfs": {"type": "str", "choices": ["ext2", "ext4", "squashfs", "erofs"], "default": "ext2"},
@@ -152,7 +153,7 @@ def main() -> None:
     )
     given = dict(module.params)
     cache_dir = given.pop("cache")
-    cache = Path(cache_dir).expanduser() if cache_dir else cache_directory()
+    cache = Path(cache_dir) if cache_dir else cache_directory()
     options = Options(
         **{
             **given,

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 from __future__ import annotations
 
@@ -34,6 +35,11 @@ options:
   image:
     description:
       - What the templates need to know about the image, as role C(br2.readonly_rootfs.image) sets it.
+    type: dict
+    default: {}
+  files:
+    description:
+      - Not to be given. The action plugin, which runs on the controller, puts here what it rendered.
     type: dict
     default: {}
 attributes:
@@ -134,11 +140,13 @@ def _diff(root: Path, wanted: dict[str, Node], changes: Changes) -> list[dict[st
 
 
 def main() -> None:
-    # The action plugin has turned board and image into files.
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "files": {"type": "dict", "required": True},
+            "board": {"type": "str", "required": True},
+            "board_path": {"type": "list", "elements": "path", "default": []},
+            "image": {"type": "dict", "default": {}},
+            "files": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )

@@ -106,7 +106,7 @@ def _rendered(
         text = environment.from_string(content.decode()).render()
     except jinja2.TemplateError as error:
         raise TreeError(f"{relative} cannot be rendered for board {board!r}: {error}") from error
-    head, _, last = relative[: -len(".j2")].rpartition("/")
+    head, _unused, last = relative[: -len(".j2")].rpartition("/")
     if last.startswith(_BOARD_WORD):
         last = f"{board}_{last[len(_BOARD_WORD) :]}"
     # A template that comes out empty makes no file.

@@ -104,7 +104,7 @@ class _Reader:
         return part
 
     def names(self, count: int) -> list[bytes]:
-        return [self.until(b"\0") for _ in range(count)]
+        return [self.until(b"\0") for _unused in range(count)]
 
     def lines(self) -> list[bytes]:
         """The lines up to the next one that starts with @, which no line of `ls` does."""

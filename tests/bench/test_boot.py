@@ -69,7 +69,7 @@ def test_time_to_the_real_init(rig: Rig) -> None:
         Contender("br2.readonly_rootfs", [rig.images.initramfs], rig.writable()),
         Contender("seed system's algorithm", [rig.images.initramfs, peer], rig.writable()),
     ]
-    for _ in range(RUNS + 1):
+    for _unused in range(RUNS + 1):
         for contender in contenders:
             boot_once(rig, base, contender)
     least = contenders[0]

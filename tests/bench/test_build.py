@@ -7,6 +7,7 @@ Printed, not asserted: a figure depends on the machine and on what else it does.
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import subprocess
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def median(act: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> float:
     seconds = []
-    for _ in range(RUNS):
+    for _unused in range(RUNS):
         prepare()
         begin = time.monotonic()
         act()
@@ -42,13 +43,12 @@ def test_seconds_of_a_build(tmp_path: Path) -> None:
     stages: list[dict[str, float]] = []
     alone = median(
         lambda: stages.append(builder.run()["stages"]),
-        lambda: (builder.output / ".images.json").unlink(),
+        (builder.output / ".images.json").unlink,
     )
-    playbook(tmp_path / "play")
-    whole = median(
-        lambda: playbook(tmp_path / "play"), lambda: (tmp_path / "play/qemu_x86_64/.images.json").unlink()
-    )
-    nothing = median(lambda: playbook(tmp_path / "play"))
+    play = functools.partial(playbook, tmp_path / "play")
+    play()
+    whole = median(play, (tmp_path / "play/qemu_x86_64/.images.json").unlink)
+    nothing = median(play)
 
     print(f"\nDebian builder, warm cache, medians of {RUNS}, seconds")
     for what, seconds in (

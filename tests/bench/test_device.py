@@ -52,7 +52,7 @@ def test_diff_of_10000_changes(applets: Path) -> None:
         fill(device.root / "new", 4000, "user\n")
         script = load_script(("view", "diff"), {"layer": "current", "scope": "upper"})
         device_times, controller_times, output = [], [], b""
-        for _ in range(RUNS):
+        for _unused in range(RUNS):
             began = time.monotonic()
             output = device.shell(script)
             device_times.append(time.monotonic() - began)

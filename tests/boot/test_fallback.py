@@ -74,6 +74,12 @@ def _edited(*commands: str, content: dict[str, str] | None = None) -> Prepare:
     return prepare
 
 
+def _swap(rig: Rig) -> Path:
+    image = disk.blank(rig.work / "swap", 8 * MIB)
+    disk.run("mkswap", image)
+    return image
+
+
 UNUSABLE: dict[str, Prepare] = {
     "blank": lambda rig: disk.blank(rig.work / "blank", 8 * MIB),
     "garbage": _garbage,
@@ -86,7 +92,7 @@ UNUSABLE: dict[str, Prepare] = {
     "read-only-device": lambda rig: Drive(rig.writable(), readonly=True),
     "vfat": lambda rig: rig.writable(kind="vfat"),
     "squashfs": lambda rig: rig.base(kind="squashfs"),
-    "swap": lambda rig: _swap(rig),
+    "swap": _swap,
     "upper-is-a-file": _edited(content={"upperdir": "a file\n"}),
     "upper-is-a-link-inside": _edited("symlink upperdir other", content={"other/": ""}),
     "upper-is-a-link-outside": _edited("symlink upperdir /tmp"),
@@ -95,12 +101,6 @@ UNUSABLE: dict[str, Prepare] = {
     "work-is-a-file": _edited(content={"work": "a file\n", "upperdir/": ""}),
     "unknown-feature": _edited("feature casefold", "ssv feature_incompat 0xffff"),
 }
-
-
-def _swap(rig: Rig) -> Path:
-    image = disk.blank(rig.work / "swap", 8 * MIB)
-    disk.run("mkswap", image)
-    return image
 
 
 # Nothing could be mounted: not one byte may have changed.
@@ -265,7 +265,7 @@ def test_keys_during_boot_do_nothing(rig: Rig) -> None:
 def test_repeated_failures_stay_bounded(rig: Rig) -> None:
     """A foreign writable disk boots as base and tmpfs every time, not only the first."""
     disks = [rig.base(), rig.writable(kind="vfat")]
-    for _ in range(4):
+    for _unused in range(4):
         guest = rig.boot(disks)
         assert guest.layer() == "fallback"
         guest.off()

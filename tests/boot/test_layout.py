@@ -54,7 +54,7 @@ def test_base_is_never_written(rig: Rig, kind: str, merged: bool) -> None:
     """This kind of base boots; its SHA-256 is the same afterwards; remount,rw of it fails."""
     base, upper = rig.base(Base(merged=merged), kind), rig.writable()
     before = disk.sha256(base)
-    for _ in range(2):
+    for _unused in range(2):
         guest = rig.boot([base, upper])
         assert guest.mounts()["/media/rfs/ro"][1] == ("ext2" if kind == "ext2" else kind) or kind == "ext2"
         assert guest.run("mount -o remount,rw /media/rfs/ro")[0] != 0
@@ -161,7 +161,7 @@ def test_user_moves_media_away(rig: Rig) -> None:
     """A user layer in which /media became a link elsewhere boots again."""
     disks = [rig.base(), rig.writable({"upperdir/elsewhere/": ""})]
     disk.Ext(disks[1]).change("symlink /upperdir/media /tmp/x")
-    for _ in range(2):
+    for _unused in range(2):
         guest = rig.boot(disks)
         assert guest.layer() == "persistent"
         guest.off()

@@ -22,7 +22,7 @@ from ansible_collections.br2.readonly_rootfs.tests.boot.lab.tree import AGENT
 def test_no_writable_device(rig: Rig, words: str) -> None:
     """`rootrw=` absent or empty: a tmpfs with mode 755, gone after a reboot."""
     base = rig.base()
-    for _ in range(2):
+    for _unused in range(2):
         guest = rig.boot([base], f"root={ROOT} {words}")
         assert guest.layer() == "tmpfs"
         assert "mode=755" in guest.mounts()["/media/rfs/rw"][2]

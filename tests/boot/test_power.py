@@ -27,7 +27,7 @@ def on_disk(files: dict[str, str]) -> dict[str, str | bytes]:
 
 def cuts(log: Path) -> list[int]:
     """Twenty numbers of writes after which to cut, spread over the whole log, both ends included."""
-    total = sum(1 for _ in writes(log))
+    total = sum(1 for _unused in writes(log))
     assert total >= POINTS, f"only {total} writes: nothing to cut"
     return [round(point * total / (POINTS - 1)) for point in range(POINTS)]
 
@@ -66,7 +66,7 @@ def reset(rig: Rig) -> Recorded:
 
 def test_cut_during_reset_leaves_one_state(rig: Rig, reset: Recorded) -> None:
     """After every single write of a reset the disk holds the whole old layer or the whole new one."""
-    total = sum(1 for _ in writes(reset.log))
+    total = sum(1 for _unused in writes(reset.log))
     seen = set()
     for count in range(0, total + 1, max(1, total // 120)):
         fs = Ext(reset.cut(count)).recovered(rig.work / "recovered")

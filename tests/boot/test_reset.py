@@ -114,7 +114,7 @@ def test_persistent_keep_list(rig: Rig, base: Path) -> None:
     """Paths in `state/keep` survive every reset, and so does the list."""
     upper = user_layer(rig, "", **{"state/keep": "keep=/etc/deep/keep/me\n"})
     disks = [base, upper]
-    for _ in range(2):
+    for _unused in range(2):
         guest = rig.boot(disks)
         assert_pristine(guest, ("/etc/deep/keep/me",))
         guest.sh(f": >{REQUEST}.new && mv {REQUEST}.new {REQUEST}")

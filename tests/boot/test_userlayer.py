@@ -101,7 +101,7 @@ def test_dies_later_is_counted(rig: Rig) -> None:
     """An init that dies after the switch: after three boots the base comes up, the layer in quarantine."""
     upper = rig.writable({"upperdir/etc/mine": "x", "upperdir/sbin/init": "#!/bin/sh\nexit 1\n"})
     machine = rig.start([rig.base(), upper], PLAIN, stay=True)
-    for _ in range(3):
+    for _unused in range(3):
         machine.expect("Kernel panic - not syncing: Attempted to kill init", never="@@BOOT")
     guest = rig.guest(machine)
     assert guest.layer() == "fallback"
@@ -140,7 +140,7 @@ def confirm(guest: Guest) -> None:
 def test_confirmed_boots_are_not_counted(rig: Rig) -> None:
     """A boot that is confirmed starts the count anew, for ever."""
     disks = [rig.base(Base(overlay=rig.rootfs_overlay)), rig.writable()]
-    for _ in range(5):
+    for _unused in range(5):
         guest = rig.boot(disks)
         assert guest.layer() == "persistent"
         confirm(guest)

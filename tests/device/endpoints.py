@@ -44,7 +44,7 @@ class Endpoint:
 
     def start(self) -> None:
         self._keeper.start()
-        for _ in range(500):
+        for _unused in range(500):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return

@@ -35,7 +35,7 @@ def test_a_restored_device_equals_the_saved_one(applets: Path, seed: int, option
             grow(os.fsencode(device.base / "data"), random.Random(seed))
             device.boot()
         chance = random.Random(seed)
-        for _ in range(40):
+        for _unused in range(40):
             disturb(os.fsencode(saved.root / "data"), chance)
         run = runner(saved)
         inspection = inspect_layers(run)

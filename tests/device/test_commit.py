@@ -51,7 +51,7 @@ def test_a_rebuilt_base_has_what_was_committed(applets: Path, tmp_path: Path, se
         grow(data, random.Random(seed))
         device.boot()
         chance = random.Random(seed)
-        for _ in range(25):
+        for _unused in range(25):
             disturb(os.fsencode(device.root / "data"), chance)
         plan = commit(device, tmp_path / "overlay")
         device.halt()

@@ -68,7 +68,7 @@ def reproduces(applets: Path, seed: int, steps: int, overlay_options: str = "") 
         grow(data, chance)
         copy_libraries(Path("/bin/dash"), device.base)
         device.boot()
-        for _ in range(steps):
+        for _unused in range(steps):
             disturb(os.fsencode(device.root / "data"), chance)
         changes = inspect_layers(runner(device)).comparison.changes
         expected = snapshot(os.fsencode(device.root / "data"))

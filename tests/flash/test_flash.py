@@ -67,7 +67,7 @@ def test_a_small_change_is_all_that_is_written(image: Path, tmp_path: Path, chan
     used = [span for span in image_map(image).used() if span[1] - span[0] > MIB]
     source = random.Random(changes)
     with changed.open("r+b") as out:
-        for _ in range(changes):
+        for _unused in range(changes):
             start, end = source.choice(used)
             out.seek(max(source.randrange(start, end - 1000), 8192))
             out.write(source.randbytes(1000))

@@ -75,7 +75,7 @@ def test_two_stations_and_a_bad_card(image: Path, tmp_path: Path, files: list[Pa
     assert f"[one] {first} done" in ran.stdout
     assert f"{short}: has 16777216 bytes" in ran.stdout
     assert all(flashing.holds(file, image) for file in files[:2])
-    report, _ = sorted((tmp_path / "reports").glob("*.json"))
+    report, _unused = sorted((tmp_path / "reports").glob("*.json"))
     found = {card["device"]["path"]: card["status"] for card in json.loads(report.read_text())["cards"]}
     assert found == {first: "flashed", second: "flashed", short: "refused"}
     page = report.with_suffix(".html").read_text()

@@ -43,7 +43,7 @@ def junk_file(path: Path, size: int, seed: int = 3) -> Path:
 def loop(file: Path, *options: str) -> Iterator[str]:
     """A loop device over a file."""
     device = ""
-    for _ in range(20):
+    for _unused in range(20):
         # Two programs may be given the same free device: the second one tries again.
         ran = subprocess.run(
             ["losetup", "--find", "--show", *options, str(file)], capture_output=True, text=True, check=False
@@ -109,7 +109,7 @@ def faulty(backing: Path, **faults: Any) -> Iterator[Faulty]:
 
 
 def _wait(server: subprocess.Popen[bytes], card: Path) -> None:
-    for _ in range(200):
+    for _unused in range(200):
         if card.exists():
             return
         if server.poll() is not None:

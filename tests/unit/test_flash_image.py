@@ -76,7 +76,7 @@ def test_the_xz_of_busybox_is_passed_by(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", f"{applet.parent}:{os.environ['PATH']}")
     file = tmp_path / "image"
     file.write_bytes(packed("xz"))
-    fd, _ = open_unpacked(file, tmp_path / "cache")
+    fd, _unused = open_unpacked(file, tmp_path / "cache")
     assert os.pread(fd, len(CONTENT), 0) == CONTENT
     os.close(fd)
 
@@ -103,7 +103,7 @@ def test_members_may_follow_each_other(tmp_path: Path) -> None:
     """As pigz and bgzip write them."""
     file = tmp_path / "image"
     file.write_bytes(packed("gz", b"one") + packed("gz", b"two"))
-    fd, _ = open_unpacked(file, tmp_path)
+    fd, _unused = open_unpacked(file, tmp_path)
     assert os.pread(fd, 10, 0) == b"onetwo"
     os.close(fd)
 

@@ -60,7 +60,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         seed_file({"path": "/etc/a b", "content": "x"}),
         seed_file({"path": "/var/lib/x", "state": "directory"}),
     ]
-    sources = [layered(image, 90 * MIB, True, seed, tmp_path) for _ in range(2)]
+    sources = [layered(image, 90 * MIB, True, seed, tmp_path) for _unused in range(2)]
     first, second = ([_bytes(part) for part in source.segments] for source in sources)
     assert first == second
     assert sources[0].head == sources[1].head

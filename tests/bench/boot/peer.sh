@@ -6,6 +6,7 @@
 # of processes and mounts: one expr in a subshell per word of the command line, a look
 # for each device every 0.1 s, mkdir -p before every mount, five mounts moved. Written
 # for this benchmark; nothing else is done, and nothing checked.
+# shellcheck disable=SC2003,SC2013
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 mkdir -p /proc /sys /dev /mnt /run

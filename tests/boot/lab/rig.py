@@ -135,7 +135,7 @@ class Guest:
         found = mounts.get("/media/rfs/rw") or mounts.get("/.rfs/rw")
         if not found:
             raise Disappointment(f"the writable layer is mounted nowhere: {sorted(mounts)}")
-        source, kind, _ = found
+        source, kind, _unused = found
         said = self.status()["layer"]
         if (said == "persistent") != (kind != "tmpfs"):
             raise Disappointment(f"status says layer={said}, but {source} ({kind}) is mounted")

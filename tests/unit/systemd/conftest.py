@@ -43,7 +43,7 @@ class Unit(dict[str, dict[str, list[str]]]):
             if line.startswith("["):
                 section = self.setdefault(line.strip("[]"), {})
             elif "=" in line and not line.startswith("#"):
-                key, _, value = line.partition("=")
+                key, _unused, value = line.partition("=")
                 section.setdefault(key, []).append(value)
 
     def words(self, section: str, key: str) -> list[str]:

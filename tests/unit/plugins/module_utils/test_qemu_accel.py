@@ -33,7 +33,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
 
 def test_an_accelerator_that_works_is_taken_and_remembered(tmp_path: Path, host: pytest.MonkeyPatch) -> None:
     script(tmp_path, host, "exit 33")
-    assert [accel.choose("x86_64") for _ in range(3)] == ["kvm"] * 3
+    assert [accel.choose("x86_64") for _unused in range(3)] == ["kvm"] * 3
     assert (tmp_path / "runs").read_text() == "run\n"
 
 

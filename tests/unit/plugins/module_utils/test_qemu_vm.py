@@ -122,7 +122,7 @@ def test_a_banner_is_waited_for(vm: Vm) -> None:
     def serve() -> None:
         with socket.create_server(("127.0.0.1", vm.ports[22])) as server:
             for words in (b"", b"SSH-2.0-dropbear\r\n"):
-                connection, _ = server.accept()
+                connection, _unused = server.accept()
                 with connection:
                     connection.sendall(words)
 
