@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _initramfs
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_kernel, _initramfs
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_job import (
     Job,
     Step,
@@ -173,8 +173,9 @@ class Build:
                 tail=lost[:40],
             )
         self._check_artefacts(about["started"])
-        self._remember(seconds)
         stamp = read_json(self.tree.state / "stamp.json")
+        self._check_kernel(stamp, about["packages"])
+        self._remember(seconds)
         artefacts = {name: self._state(name) for name in self.artefacts}
         done = {**stamp, "complete": True, "artefacts": artefacts, "seconds": round(seconds, 1)}
         write_json(self.tree.state / "stamp.json", done)
@@ -223,6 +224,18 @@ class Build:
                 _initramfs.check(self.tree.output / "images" / self.initramfs)
             except _initramfs.InitramfsError as error:
                 raise FailedError(str(error)) from error
+
+    def _check_kernel(self, stamp: Mapping[str, Any], packages: Mapping[str, str]) -> None:
+        values = stamp["config"]
+        if values.get("BR2_LINUX_KERNEL") != "y":
+            return
+        fragments = stamp["references"].get("BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES", [])
+        embedded = values.get("BR2_TARGET_ROOTFS_INITRAMFS") == "y"
+        _buildroot_kernel.check(
+            self.tree.output / "build" / packages["linux"],
+            [Path(path) for path in fragments],
+            self.tree.output / "images/rootfs.cpio" if embedded else None,
+        )
 
     def _state(self, name: str) -> list[int] | None:
         try:

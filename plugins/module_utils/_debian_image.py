@@ -15,14 +15,17 @@ from pathlib import Path
 
 from . import _apt, _debian_kernel, _debian_root, _dracut, _filesystem_image, _manifest
 from ._apt import Apt, Package
+from ._boot_check import Verdict
 from ._build import BuildError, Stages, clamp_times, content_key, environment, locked, need_tools, run
 from ._debian_kernel import Kernel
+from ._image_check import Judge
 
 # What every image has: BusyBox, the ssh server, and the C library they share.
 BASE_PACKAGES = ("busybox", "dropbear-bin")
 INIT_PACKAGES = {"busybox": (), "systemd": ("systemd", "systemd-sysv", "udev", "dbus")}
 _IMAGE_TOOLS = {"genimage": "genimage", "mke2fs": "e2fsprogs", "sha256sum": "coreutils"}
 _LOG = "debian.log"
+_BOOT_LOG = "boot-check.log"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Options:
     rootfs_overlays: Sequence[str] = ()
     sources: Sequence[str] = ()
     update: bool = False
+    boot_check: bool = True
 
     @property
     def images(self) -> Path:
@@ -58,6 +62,7 @@ class Outcome:
     manifest: dict[str, t.Any] | None
     before: dict[str, t.Any] | None = None
     stages: dict[str, float] = field(default_factory=dict)
+    boot: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -96,11 +101,11 @@ def build(options: Options, check: bool = False) -> Outcome:
                 return Outcome(False, before, before, stages.seconds)
             if check:
                 return Outcome(True, before, before)
-            manifest = _make(options, found, inputs, stages, log)
+            manifest, boot = _make(options, found, inputs, stages, log)
             stages.leave()
         except BuildError as error:
             raise BuildError(f"{error}\nThe whole log: {options.log}") from error
-    return Outcome(True, manifest, before, stages.seconds)
+    return Outcome(True, manifest, before, stages.seconds, boot)
 
 
 def tools_for(kernel: str, rootfs: str) -> dict[str, str]:
@@ -173,17 +178,17 @@ def _tool_versions() -> dict[str, str]:
 
 def _make(
     options: Options, found: _Ingredients, inputs: str, stages: Stages, log: t.IO[str]
-) -> dict[str, t.Any]:
+) -> tuple[dict[str, t.Any], Verdict]:
     work = options.output / ".build"
     shutil.rmtree(work, ignore_errors=True)
     tree, images = work / "root", work / "images"
     images.mkdir(parents=True)
     tree.mkdir()
     try:
-        manifest = _make_in(options, found, inputs, stages, log, tree, images)
+        manifest, boot = _make_in(options, found, inputs, stages, log, tree, images)
         _manifest.move(images, options.images)
         _manifest.remember(options.images, inputs)
-        return manifest
+        return manifest, boot
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -196,7 +201,7 @@ def _make_in(
     log: t.IO[str],
     tree: Path,
     images: Path,
-) -> dict[str, t.Any]:
+) -> tuple[dict[str, t.Any], Verdict]:
     board, external, kernel = options.board, options.external, found.kernel
     archives = [found.apt.path(package) for package in found.packages]
     stages.enter("root tree")
@@ -232,16 +237,16 @@ def _make_in(
     )
     stages.enter("disk image")
     run([common / "post-image.sh", images], log, environment(SOURCE_DATE_EPOCH=str(epoch)))
-    return _manifest.finish(
-        images,
-        _manifest.Build(
-            builder="debian",
-            board=board,
-            rootfs=options.rootfs,
-            embedded_initramfs=kernel.tree is not None,
-            base_id=base_id,
-            inputs=inputs,
-            seconds=stages.total,
-            versions=found.versions(),
-        ),
+    described = _manifest.Build(
+        builder="debian",
+        board=board,
+        rootfs=options.rootfs,
+        embedded_initramfs=kernel.tree is not None,
+        base_id=base_id,
+        inputs=inputs,
+        seconds=stages.total,
+        versions=found.versions(),
     )
+    stages.enter("check")
+    judge = Judge(described.partitions, options.output / _BOOT_LOG, options.boot_check)
+    return _manifest.finish(images, described, judge), judge.verdict

@@ -18,6 +18,7 @@ from pathlib import Path
 from ._apt import Apt, OfflineError, Package
 from ._build import BuildError, content_key, environment, file_sha256, locked, made_whole, run
 from ._debian_root import unpack
+from ._kconfig import lost
 
 SOURCE_TOOLS = {
     "make": "make",
@@ -128,21 +129,9 @@ def _build(
     merge = ["scripts/kconfig/merge_config.sh", "-m", *map(str, configs), "embedded.config"]
     run(merge, log, _environment(board), cwd=tree)
     _make(tree, board, log, "olddefconfig")
-    _check_config(tree, configs)
+    if dropped := lost(configs, tree / ".config"):
+        raise BuildError(f"The kernel's Kconfig does not honour: {', '.join(dropped)}")
     _make(tree, board, log, target)
-
-
-def _check_config(tree: Path, configs: list[Path]) -> None:
-    """Kconfig drops what it cannot honour without a word."""
-    final = set((tree / ".config").read_text().splitlines())
-    wanted: dict[str, str] = {}
-    for path in configs:
-        for line in path.read_text().splitlines():
-            if line.startswith("CONFIG_"):
-                wanted[line.partition("=")[0]] = line
-    lost = [line for line in wanted.values() if line not in final]
-    if lost:
-        raise BuildError(f"The kernel's Kconfig does not honour: {', '.join(lost)}")
 
 
 def _make(tree: Path, board: t.Mapping[str, t.Any], log: t.IO[str], target: str) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,18 @@ def read_values(text: str) -> dict[str, str]:
         elif match := _UNSET.match(line.rstrip()):
             values[match[1]] = "n"
     return {name: value for name, value in values.items() if not _INTERNAL.match(name)}
+
+
+def lost(wanted: Iterable[Path], final: Path) -> list[str]:
+    """What files of a kernel's configuration ask for and its .config does not say; the last mention counts.
+
+    Kconfig drops what it cannot honour without a word.
+    """
+    said = read_values(final.read_text(encoding="utf-8"))
+    asked: dict[str, str] = {}
+    for path in wanted:
+        asked.update(read_values(path.read_text(encoding="utf-8")))
+    return [f"{name}={value}" for name, value in asked.items() if said.get(name, "n") != value]
 
 
 @dataclass

@@ -28,6 +28,9 @@ OVERLAY = "overlay.ext4"
 SCRIPT = "start-qemu.sh"
 SCHEMA = 1
 
+# Raises BuildError for images, described by their manifest, that must not be used.
+Check = t.Callable[[Path, Mapping[str, t.Any]], None]
+
 # Beside the images: what they were made from and how they looked then.
 _STAMP = ".images.json"
 
@@ -54,24 +57,34 @@ class Build:
         return f"rootfs.{self.rootfs}"
 
     @property
+    def partitions(self) -> list[str]:
+        """The files in the partitions of the disk, in order."""
+        return [self.root, OVERLAY]
+
+    @property
     def files(self) -> list[str]:
         """Every file but the manifest."""
-        return [self.kernel, INITRAMFS, self.root, OVERLAY, DISK, BMAP, SCRIPT]
+        return [self.kernel, INITRAMFS, *self.partitions, DISK, BMAP, SCRIPT]
 
 
-def finish(images: Path, build: Build) -> dict[str, t.Any]:
-    """Write block map and manifest for a directory of images; the manifest comes last."""
+def _accept(_images: Path, _manifest: Mapping[str, t.Any]) -> None:
+    """No more is asked than that every file is there."""
+
+
+def finish(images: Path, build: Build, check: Check = _accept) -> dict[str, t.Any]:
+    """Write the block map and, if the images pass the check, the manifest, which makes them finished."""
     (images / MANIFEST).unlink(missing_ok=True)
     missing = [name for name in build.files if name != BMAP and not _has_content(images / name)]
     if missing:
         raise BuildError(f"The build ended without {', '.join(missing)} in {images}.")
     mapping = write_bmap(images / DISK, images / BMAP)
     manifest = _manifest(images, build, mapping)
+    check(images, manifest)
     write_atomically(images / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return manifest
 
 
-def take_over(source: Path, images: Path, build: Build) -> dict[str, t.Any]:
+def take_over(source: Path, images: Path, build: Build, check: Check = _accept) -> dict[str, t.Any]:
     """Copies of finished files, described and put into their place all at once."""
     work = images.with_name(f".{images.name}.new")
     shutil.rmtree(work, ignore_errors=True)
@@ -80,7 +93,7 @@ def take_over(source: Path, images: Path, build: Build) -> dict[str, t.Any]:
         # What is missing is told by `finish`.
         names = [source / name for name in build.files if name != BMAP and (source / name).is_file()]
         run(["cp", "--sparse=always", "--reflink=auto", "--preserve=mode,timestamps", *names, work])
-        manifest = finish(work, build)
+        manifest = finish(work, build, check)
         move(work, images)
         return manifest
     finally:

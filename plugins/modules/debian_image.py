@@ -68,6 +68,14 @@ options:
     description: Look for newer packages.
     type: bool
     default: false
+  boot_check:
+    description:
+      - Boot new images in QEMU, to the mounts of base, layer and overlay and to a login prompt, before they
+        get their names. Nothing is written to them, and a guest that hangs is given up after five minutes.
+        Without an emulator for the board there is a warning instead.
+      - That the initramfs can start and that the partitions hold what was built is checked in any case.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full
@@ -113,6 +121,11 @@ stages:
   returned: success
   type: dict
   sample: {initramfs: 1.4}
+boot:
+  description: How the boot of the new images went; null when nothing was built.
+  returned: success
+  type: dict
+  sample: {booted: true, seconds: 6.9, accelerator: tcg, skipped: ""}
 log:
   description: The output of every program that was run.
   returned: success
@@ -122,6 +135,7 @@ log:
 
 import json
 import typing as t
+from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -148,6 +162,7 @@ def main() -> None:
             "rootfs_overlays": {"type": "list", "elements": "path", "default": []},
             "sources": {"type": "list", "elements": "str", "default": []},
             "update": {"type": "bool", "default": False},
+            "boot_check": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -168,8 +183,11 @@ def main() -> None:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"The images cannot be written: {error}. What was there before is unchanged.")
+    if outcome.boot and outcome.boot.skipped:
+        module.warn(f"The images were not booted: {outcome.boot.skipped}.")
     module.exit_json(
         changed=outcome.changed,
+        boot=outcome.boot and asdict(outcome.boot),
         images=str(options.images),
         manifest=outcome.manifest,
         stages=outcome.stages,

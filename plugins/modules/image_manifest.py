@@ -59,6 +59,14 @@ options:
     description: How long the build took.
     type: float
     default: 0
+  boot_check:
+    description:
+      - Boot new images in QEMU, to the mounts of base, layer and overlay and to a login prompt, before they
+        get their names. Nothing is written to them, and a guest that hangs is given up after five minutes.
+        Without an emulator for the board there is a warning instead.
+      - That the initramfs can start and that the partitions hold what was built is checked in any case.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full
@@ -93,15 +101,22 @@ manifest:
   returned: success
   type: dict
   sample: {builder: buildroot, board: qemu_x86_64}
+boot:
+  description: How the boot of the new images went.
+  returned: success
+  type: dict
+  sample: {booted: true, seconds: 6.9, accelerator: tcg, skipped: ""}
 """
 
 import json
 import typing as t
+from dataclasses import asdict
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _manifest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._build import BuildError
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._image_check import Judge
 
 
 def _text(manifest: dict[str, t.Any] | None) -> str:
@@ -121,22 +136,25 @@ def main() -> None:
             "embedded_initramfs": {"type": "bool", "default": True},
             "versions": {"type": "dict", "default": {}},
             "seconds": {"type": "float", "default": 0},
+            "boot_check": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     given = dict(module.params)
     images = Path(given.pop("images")).absolute()
     source = given.pop("source")
+    boot_check = given.pop("boot_check")
     build = _manifest.Build(**given)
+    judge = Judge(build.partitions, images.parent / "boot-check.log", boot_check)
     before = _manifest.read(images)
     manifest = before
     changed = not _manifest.is_current(images, build.inputs)
     try:
         if changed and not module.check_mode:
             manifest = (
-                _manifest.take_over(Path(source), images, build)
+                _manifest.take_over(Path(source), images, build, judge)
                 if source
-                else _manifest.finish(images, build)
+                else _manifest.finish(images, build, judge)
             )
             _manifest.remember(images, build.inputs)
     except BuildError as error:
@@ -149,7 +167,10 @@ def main() -> None:
         "before": _text(before),
         "after": _text(manifest),
     }
-    module.exit_json(changed=changed, images=str(images), manifest=manifest, diff=diff)
+    boot = asdict(judge.verdict)
+    if boot["skipped"]:
+        module.warn(f"The images were not booted: {boot['skipped']}.")
+    module.exit_json(changed=changed, images=str(images), manifest=manifest, boot=boot, diff=diff)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ given = json.load(sys.stdin)
 check = given.pop("check")
 paths = {name: Path(given.pop(name)) for name in ("external", "output", "cache")}
 try:
-    outcome = builder.build(builder.Options(**paths, **given), check)
+    outcome = builder.build(builder.Options(**paths, **{"boot_check": False, **given}), check)
 except builder.BuildError as error:
     sys.exit(f"BuildError: {error}")
 json.dump({"changed": outcome.changed, "manifest": outcome.manifest, "stages": outcome.stages}, sys.stdout)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_config as config
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_build import Build, FailedError
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import Tree
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
 
 FIXTURE = Path(__file__).parents[1] / "buildroot" / "fixture"
 DEFCONFIG = (FIXTURE / "configs" / "plain_defconfig").read_text()
@@ -29,13 +29,16 @@ class Bench:
         self.write("overlay/etc/motd", "hello\n")
         self.write("dracut/90site/hook.sh", "#!/bin/sh\n")
         self.write("linux.config", "CONFIG_OVERLAY_FS=y\n")
+        self.write("linux.fragment", "CONFIG_OVERLAY_FS=y\nCONFIG_TMPFS_XATTR=y\n")
         self.tree = Tree(FIXTURE, root / "output", (self.external,))
-        self.text = DEFCONFIG + "".join(
+        self.text = DEFCONFIG + "BR2_TARGET_ROOTFS_INITRAMFS=y\n"
+        self.text += "".join(
             f'{name}="{EXTERNAL}/{path}"\n'
             for name, path in {
                 "BR2_ROOTFS_OVERLAY": "overlay",
                 "BR2_TARGET_ROOTFS_CPIO_DRACUT_MODULES": "dracut",
                 "BR2_LINUX_KERNEL_CUSTOM_CONFIG_FILE": "linux.config",
+                "BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES": "linux.fragment",
             }.items()
         )
         self.build = Build(self.tree, 2, {}, ["bzImage", "rootfs.cpio", "rootfs.ext2"], "rootfs.cpio")
@@ -209,11 +212,15 @@ def test_a_failed_build_goes_on_where_it_stopped(bench: Bench) -> None:
         ("dracut", "the initramfs lacks files: dracut-install: ERROR"),
         ("no-init", "would panic the kernel: /init is missing"),
         ("no-image", "rootfs.ext2 is missing"),
+        ("no-cpio", "rootfs.cpio is missing"),
+        ("kconfig", "Kconfig dropped CONFIG_TMPFS_XATTR=y"),
+        ("no-initramfs", "CONFIG_INITRAMFS_SOURCE is empty"),
+        ("old-initramfs", "was not linked with the new rootfs.cpio"),
     ],
 )
 def test_faults_are_named(bench: Bench, fault: str, message: str) -> None:
     bench.fault(fault)
-    with pytest.raises(FailedError, match=message):
+    with pytest.raises(BuildrootError, match=message):
         bench.run()
     assert not bench.nothing_to_do()
 

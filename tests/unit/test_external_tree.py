@@ -127,6 +127,20 @@ def test_the_scripts_are_sound_shell(board: str, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+def test_a_failing_genimage_fails_the_post_image_script(tmp_path: Path) -> None:
+    """Without `set -e` Buildroot would end well, without an sdcard.img."""
+    programs, images = tmp_path / "bin", tmp_path / "images"
+    programs.mkdir()
+    images.mkdir()
+    genimage = programs / "genimage"
+    genimage.write_text("#!/bin/sh\nexit 1\n")
+    genimage.chmod(0o755)
+    script = SOURCE / "board/common/post-image.sh"
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1"}
+    assert subprocess.run([script, images], env=environment, check=False).returncode != 0
+    assert not list(images.iterdir())
+
+
 def test_the_base_identity_follows_every_kind_of_change(tmp_path: Path) -> None:
     tree = render(load_board("qemu_x86_64", []), IMAGE)
     synchronise(tmp_path / "external", tree)
