@@ -14,7 +14,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progress import Lines
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progress import Lines, all_over, pause
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_transfer import (
     companions,
     is_address,
@@ -100,18 +100,25 @@ class ActionModule(ActionBase):
             self._task.async_val = 0
         if "ansible_job_id" not in job:
             return job
+        asked = begin = time.monotonic()
         while True:
             time.sleep(_POLL)
-            status = self._status(job, task_vars)
             shown = self._low_level_execute_command(f"cat {shlex.quote(progress)} 2>/dev/null")  # type: ignore[no-untyped-call]
-            for line in lines.new(_cards(shown["stdout"])):
+            cards = _cards(shown["stdout"])
+            for line in lines.new(cards):
                 display.display(line)
-            if status.get("finished"):
-                self._status(job, task_vars, mode="cleanup")
-                self._low_level_execute_command(f"rm -f {shlex.quote(progress)}")  # type: ignore[no-untyped-call]
-                for internal in ("ansible_job_id", "finished", "started", "results_file"):
-                    status.pop(internal, None)
-                return status
+            now = time.monotonic()
+            if not all_over(cards) and now - asked < pause(now - begin):
+                continue
+            status = self._status(job, task_vars)
+            asked = time.monotonic()
+            if not status.get("finished", True):
+                continue
+            self._status(job, task_vars, mode="cleanup")
+            self._low_level_execute_command(f"rm -f {shlex.quote(progress)}")  # type: ignore[no-untyped-call]
+            for internal in ("ansible_job_id", "finished", "started", "results_file"):
+                status.pop(internal, None)
+            return status
 
     def _status(self, job: dict[str, t.Any], task_vars: dict[str, t.Any], **options: str) -> dict[str, t.Any]:
         args = {"jid": job["ansible_job_id"], "_async_dir": str(Path(job["results_file"]).parent), **options}

@@ -11,6 +11,8 @@ from typing import Any
 _MIB = 1 << 20
 _QUIET = 5.0
 _SILENT = ("waiting", "refused")
+_OVER = ("done", "failed", "refused")
+_RARELY = 15.0
 
 
 class Lines:
@@ -30,6 +32,20 @@ class Lines:
                 continue
             self._said[name] = (phase, now)
             yield f"[{self._host}] {name} {phase}{_share(card)}"
+
+
+def all_over(cards: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether nothing is left to wait for but the result."""
+    return bool(cards) and all(card["phase"] in _OVER for card in cards)
+
+
+def pause(elapsed: float) -> float:
+    """Seconds between two questions whether a run has ended.
+
+    Each costs the station as much as a module does, from the cards' own share:
+    what fails soon is told soon, and a long run is left alone.
+    """
+    return min(elapsed / 4, _RARELY)
 
 
 def _share(card: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progress import Lines
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progress import Lines, all_over, pause
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_transfer import (
     companions,
     is_address,
@@ -36,6 +36,18 @@ def test_each_card_has_its_own_lines() -> None:
     cards = [card("write", 1, "/dev/sdb"), card("failed", 0, "/dev/sdc")]
     assert len(list(lines.new(cards, 0))) == 2
     assert list(lines.new(cards, 1)) == []
+
+
+def test_a_run_is_over_when_all_its_cards_are() -> None:
+    assert not all_over([])
+    assert not all_over([card("done"), card("verify")])
+    assert all_over([card("done"), card("failed"), card("refused")])
+
+
+def test_a_long_run_is_asked_less_often() -> None:
+    assert pause(2) < 1
+    assert pause(20) == 5
+    assert pause(9999) == 15
 
 
 @pytest.mark.parametrize(
