@@ -89,12 +89,18 @@ def progress(cards: Sequence[Card]) -> list[dict[str, object]]:
     return [
         {
             "name": card.name,
-            "phase": "failed" if card.error else card.job.tally.phase if card.job else "refused",
+            "phase": _phase(card),
             "done": _done(card),
             "total": card.job.tally.total if card.job else 0,
         }
         for card in cards
     ]
+
+
+def _phase(card: Card) -> str:
+    if card.job is None:
+        return "refused" if card.error else "waiting"
+    return "failed" if card.error else card.job.tally.phase
 
 
 def _done(card: Card) -> int:

@@ -28,7 +28,7 @@ class Lines:
         for card in cards:
             name, phase = card["name"], card["phase"]
             last_phase, last_time = self._said.get(name, ("", -_QUIET))
-            if phase in _SILENT or (phase == last_phase and (phase == "done" or now - last_time < _QUIET)):
+            if phase in _SILENT or (phase == last_phase and (phase in _OVER or now - last_time < _QUIET)):
                 continue
             self._said[name] = (phase, now)
             yield f"[{self._host}] {name} {phase}{_share(card)}"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_image import neighbour
@@ -23,10 +24,19 @@ def companions(image: Path, bmap: str | None) -> dict[str, Path]:
     return {"image": image, **({"bmap": beside} if beside else {})}
 
 
-def kept_name(path: Path) -> str:
-    """A name that stands for the content: equal files are brought once, changed ones anew."""
+def sha256(path: Path) -> str:
+    """The content's name: equal files are brought once, changed ones anew."""
     total = hashlib.sha256()
     with path.open("rb") as given:
         while piece := given.read(_PIECE):
             total.update(piece)
-    return f"{total.hexdigest()}/{path.name}"
+    return total.hexdigest()
+
+
+def install_command(arrived: str, digest: str, target: str) -> str:
+    """Put a file that arrived at its place in the cache, whole or not at all, for the shell of a station."""
+    arrived, part, target = (shlex.quote(path) for path in (arrived, f"{target}.part", target))
+    return (
+        f'umask 022 && mkdir -p "$(dirname {target})" && cp {arrived} {part}'
+        f" && echo {digest}'  '{part} | sha256sum -c - >/dev/null && mv {part} {target}"
+    )

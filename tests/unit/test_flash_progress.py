@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progress import Lines, all_over, pause
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progress import (
+    Lines,
+    all_over,
+    pause,
+)
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_transfer import (
     companions,
+    install_command,
     is_address,
-    kept_name,
+    sha256,
 )
 
 
@@ -36,6 +42,7 @@ def test_each_card_has_its_own_lines() -> None:
     cards = [card("write", 1, "/dev/sdb"), card("failed", 0, "/dev/sdc")]
     assert len(list(lines.new(cards, 0))) == 2
     assert list(lines.new(cards, 1)) == []
+    assert len(list(lines.new(cards, 99))) == 1, "a failure is told once"
 
 
 def test_a_run_is_over_when_all_its_cards_are() -> None:
@@ -67,10 +74,13 @@ def test_the_block_map_goes_along(tmp_path: Path) -> None:
     assert companions(image, str(tmp_path / "other")) == {"image": image, "bmap": tmp_path / "other"}
 
 
-def test_the_name_on_the_station_stands_for_the_content(tmp_path: Path) -> None:
-    image = tmp_path / "sdcard.img"
-    image.write_bytes(b"one")
-    first = kept_name(image)
-    image.write_bytes(b"two")
-    assert kept_name(image) != first
-    assert first.endswith("/sdcard.img")
+def test_what_arrives_whole_is_kept(tmp_path: Path) -> None:
+    arrived, target = tmp_path / "an image", tmp_path / "the cache/it's/sdcard.img"
+    arrived.write_bytes(b"one")
+    digest = sha256(arrived)
+    assert subprocess.run(["sh", "-c", install_command(str(arrived), digest, str(target))]).returncode == 0
+    assert target.read_bytes() == b"one"
+    target.unlink()
+    arrived.write_bytes(b"on")
+    assert subprocess.run(["sh", "-c", install_command(str(arrived), digest, str(target))]).returncode != 0
+    assert not target.exists()
