@@ -21,7 +21,7 @@ from ._flash_errors import FlashError
 from ._flash_image import Image
 from ._flash_layers import SeedFile, layered
 from ._flash_medium import Medium, open_card
-from ._flash_safety import Rules, Target, refusals, resolve
+from ._flash_safety import Rules, Target, in_use, refusals, resolve
 from ._flash_source import Source, wiped
 
 _TICK = 0.5
@@ -94,14 +94,17 @@ def prepare(image: Image, cards: Sequence[Card], options: Options, check: bool, 
             for refusal in refusals(device, card.target, options.rules, system, image.size):
                 raise refusal
             card.medium = medium = open_card(device.path, device.name, write=not check)
+            recheck = _recheck(device, medium, system)
+            recheck()
+            # What came between the look and the exclusive open; the kernel keeps out all but a loop device.
+            for refusal in in_use(device, system):
+                raise refusal
             _fits(medium, image)
             key = (medium.size if options.grow else 0, card.seed)
             if key not in sources:
                 sources[key] = layered(image, medium.size, options.grow, card.seed, options.cache)
             source = wiped(sources[key], medium.size) if options.wipe else sources[key]
-            card.job = CardJob(
-                medium, source, _recheck(device, system), verify=options.verify, discard=options.wipe
-            )
+            card.job = CardJob(medium, source, recheck, verify=options.verify, discard=options.wipe)
         except FlashError as error:
             card.error = error
         except OSError as error:
@@ -121,12 +124,12 @@ def _fits(medium: Medium, image: Image) -> None:
         )
 
 
-def _recheck(device: Device, system: System) -> Callable[[], None]:
-    """Whether the device is still the one that was looked at: readers swap cards under a name."""
+def _recheck(device: Device, medium: Medium, system: System) -> Callable[[], None]:
+    """Whether the open device is still the one that was looked at: readers swap cards under a name."""
 
     def check() -> None:
         now = describe(device.number, system)
-        if _insertion(now) != _insertion(device):
+        if medium.number != device.number or _insertion(now) != _insertion(device):
             raise FlashError("vanished", f"{device.name}: another card is in its place")
 
     return check
@@ -143,13 +146,13 @@ def _run(card: Card, job: CardJob, check: bool) -> None:
             card.to_write = job.plan()
             card.changed = card.to_write > 0
         else:
-            card.changed = job.flash()
+            job.flash()
     except FlashError as error:
         card.error = error
-        card.changed = job.changed
     except OSError as error:
         card.error = FlashError("read_error", f"{card.name}: {error.strerror}", error=error.errno)
     finally:
+        card.changed = card.changed or job.changed
         card.seconds = time.monotonic() - start
         card.finished = time.time()
 

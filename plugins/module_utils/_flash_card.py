@@ -260,6 +260,8 @@ class CardJob:
         self.tally.written += HEAD
         self.medium.flush()
         if self.verify != "none" and not self._head_is(self.source.head):
+            self.medium.write(_ZEROS, HEAD, 0)
+            self.medium.flush()
             raise FlashError(
                 "verify_mismatch",
                 f"{self.medium.name}: the first block does not read back",

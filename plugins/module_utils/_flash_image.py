@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._bmap import Bmap, BmapError, check_image, read_bmap
+from ._bmap import Bmap, BmapError, check_image, digests, pieces, read_bmap
 from ._flash_errors import FlashError
 from ._flash_tools import run_tool
 from ._flash_unpack import open_unpacked
@@ -37,17 +37,19 @@ def open_image(path: Path, cache: Path, checksum: str = "", bmap: Path | None = 
     """Check and open an image file; a compressed one is unpacked once, into a file without a name."""
     digest = check_sum(path, checksum) if checksum else ""
     fd, compression = open_unpacked(path, cache)
-    size = os.fstat(fd).st_size
-    mapping = map_fd(fd, size)
-    if bmap is not None:
-        try:
+    try:
+        mapping = map_fd(fd, os.fstat(fd).st_size)
+        if bmap is not None:
             blocks = read_bmap(bmap)
-            check_image(fd, size, blocks, path.name)
-        except (BmapError, OSError) as error:
-            raise FlashError("image", str(error)) from error
-        mapping = with_mapped(mapping, fd, blocks.mapped())
-        digest = digest or _id_of(blocks)
-    return Image(fd, path.name, compression, mapping, digest or f"sha256:{_hash_used(fd, mapping)}")
+            check_image(fd, mapping.size, blocks, path.name)
+            mapping = with_mapped(mapping, fd, blocks.mapped())
+            if all(summed for _start, _end, summed in blocks.ranges):
+                digest = digest or _id_of(blocks)
+        return Image(fd, path.name, compression, mapping, digest or _own_id(fd, mapping))
+    except BmapError as error:
+        raise FlashError("image", str(error)) from error
+    except OSError as error:
+        raise FlashError("image", f"{path.name}: cannot be read ({error})", error=error.errno) from error
 
 
 def neighbour(path: Path) -> Path | None:
@@ -94,10 +96,7 @@ def _id_of(bmap: Bmap) -> str:
     return f"map:{total.hexdigest()}"
 
 
-def _hash_used(fd: int, mapping: ImageMap) -> str:
-    total = hashlib.sha256()
-    for start, end in mapping.used():
-        total.update(b"%d-%d;" % (start, end))
-        for at in range(start, end, _PIECE):
-            total.update(os.pread(fd, min(_PIECE, end - at), at))
-    return total.hexdigest()
+def _own_id(fd: int, mapping: ImageMap) -> str:
+    ranges = pieces(mapping)
+    sums = tuple((start, end, digest) for (start, end), digest in zip(ranges, digests(fd, ranges)))
+    return _id_of(Bmap(mapping.size, "sha256", sums))

@@ -43,8 +43,10 @@ class Medium:
     def __init__(self, fd: int, name: str) -> None:
         self.fd = fd
         self.name = name
-        self._block = stat.S_ISBLK(os.fstat(fd).st_mode)
-        self.size = self._ioctl_number(BLKGETSIZE64, "Q") if self._block else os.fstat(fd).st_size
+        status = os.fstat(fd)
+        self._block = stat.S_ISBLK(status.st_mode)
+        self.number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+        self.size = self._ioctl_number(BLKGETSIZE64, "Q") if self._block else status.st_size
         self.sector = self._ioctl_number(BLKSSZGET, "i") if self._block else 512
         self.read_only = self._block and bool(self._ioctl_number(BLKROGET, "i"))
         self.bytes_read = 0
@@ -84,10 +86,10 @@ class Medium:
         """Have everything on the card, and nothing of it in memory."""
         try:
             os.fsync(self.fd)
+            if self._block:
+                fcntl.ioctl(self.fd, BLKFLSBUF)
         except OSError as error:
             raise io_error("write", self.name, self.size, error) from error
-        if self._block:
-            fcntl.ioctl(self.fd, BLKFLSBUF)
 
     def discard(self, start: int, length: int) -> None:
         """Tell the card that a range is unused; what it reads afterwards is not relied on."""

@@ -62,7 +62,7 @@ def refusals(
 ) -> Iterator[FlashError]:
     """Every reason not to write the device, the weightiest first."""
     name = device.name
-    yield from _in_use(device, system)
+    yield from in_use(device, system)
     if device.partition:
         yield FlashError("partition", f"{name}: is a partition, not a disk")
     if is_stacked(device, system):
@@ -83,10 +83,11 @@ def refusals(
     yield from _unexpected(device, target)
 
 
-def _in_use(device: Device, system: System) -> Iterator[FlashError]:
+def in_use(device: Device, system: System) -> Iterator[FlashError]:
+    """The reasons that may come up at any time."""
     found = uses(device, system)
     mounts = [use.what for use in found if use.kind == "mounted"]
-    if any(mount in _SYSTEM for mount in mounts):
+    if any(mount in _SYSTEM or mount.startswith("/boot/") for mount in mounts):
         yield FlashError(
             "system_disk", f"{device.name}: the station runs from it ({', '.join(sorted(mounts))})"
         )

@@ -42,7 +42,13 @@ class Segment:
             return
         done, end = 0, min(length, self.length - offset)
         while done < end:
-            count = os.preadv(self.fd, [buffer.view[done:end]], self.at + offset + done)
+            try:
+                count = os.preadv(self.fd, [buffer.view[done:end]], self.at + offset + done)
+            except OSError as error:
+                # Not the card's fault: that must not be thrown away for it.
+                raise FlashError(
+                    "image", f"the image cannot be read ({error.strerror})", error=error.errno
+                ) from error
             if count == 0:
                 break
             done += count

@@ -99,7 +99,8 @@ def map_fd(fd: int, size: int, scan: bool = False) -> ImageMap:
 
 def with_mapped(image: ImageMap, fd: int, mapped: Iterable[tuple[int, int]]) -> ImageMap:
     """The same map with further ranges that count as used, as a foreign block map demands."""
-    used = merge(sorted([*image.used(), *mapped]))
+    whole = ((low // BLOCK * BLOCK, min(-(-high // BLOCK) * BLOCK, image.size)) for low, high in mapped)
+    used = merge(sorted([*image.used(), *whole]))
     data = list(_allocated(fd, used))
     return ImageMap(image.size, tuple(_extents(image.size, used, data)), image.table, image.volumes)
 

@@ -8,12 +8,14 @@ import contextlib
 import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._blockdev import System, disks
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_medium import Medium, open_card
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_safety import (
     Rules,
     Target,
@@ -149,3 +151,40 @@ def test_a_card_named_twice(image: Path, backing: Path, tmp_path: Path) -> None:
 def test_what_is_no_disk(image: Path, tmp_path: Path) -> None:
     result = flashing.flash(image, [str(image), str(tmp_path / "none")])
     assert [card["failure"]["kind"] for card in result["cards"]] == ["not_block", "not_found"]
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], str]], None]:
+    """Have something happen after the look at the disk and before it is opened; returns what is opened."""
+
+    def happen(what: Callable[[], str]) -> None:
+        def opened(path: str, name: str, write: bool = True) -> Medium:
+            return open_card(what(), name, write)
+
+        monkeypatch.setattr(_flash, "open_card", opened)
+
+    return happen
+
+
+def test_a_name_that_moves_to_another_disk(
+    image: Path, backing: Path, tmp_path: Path, late: Callable[[Callable[[], str]], None]
+) -> None:
+    with cards.loop(backing) as device, cards.loop(cards.junk_file(tmp_path / "other", SIZE)) as other:
+        before = cards.written(other)
+        late(lambda: other)
+        assert refusal(image, device) == "vanished"
+        assert cards.written(other) == before
+
+
+def test_a_use_that_the_kernel_does_not_see_comes_late(
+    image: Path, backing: Path, late: Callable[[Callable[[], str]], None]
+) -> None:
+    with contextlib.ExitStack() as stack:
+        device = stack.enter_context(cards.loop(backing))
+
+        def stacked() -> str:
+            stack.enter_context(cards.loop(Path(device)))
+            return device
+
+        late(stacked)
+        assert refusal(image, device) == "in_use"

@@ -16,6 +16,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_medium 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_source import (
     HEAD,
     Segment,
+    Source,
     segments,
     source_of,
     wiped,
@@ -165,6 +166,17 @@ def test_an_image_cut_while_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(FlashError, match="became shorter"):
         files.run()
     assert files.card.read_bytes()[:HEAD] in (bytes(HEAD), b"\xee" * HEAD)
+
+
+def test_an_image_that_cannot_be_read_is_not_the_card_s_fault(tmp_path: Path) -> None:
+    files = Files(tmp_path, "d" * 8, b"\xee" * 8 * BLOCK)
+    unreadable, card = os.open(tmp_path, os.O_RDONLY), os.open(files.card, os.O_RDWR)
+    source = Source(8 * BLOCK, b"", (Segment(HEAD, 4 * BLOCK, unreadable),))
+    with pytest.raises(FlashError) as caught:
+        CardJob(Medium(card, "card"), source, lambda: None).flash()
+    assert caught.value.kind == "image"
+    os.close(unreadable)
+    os.close(card)
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from(list(Kind))), min_size=1, max_size=30))

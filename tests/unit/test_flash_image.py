@@ -126,7 +126,9 @@ def test_the_map_beside_an_image_is_used(tmp_path: Path) -> None:
     write_bmap(image, bmap)
     assert neighbour(image) == bmap
     assert neighbour(tmp_path / "sdcard.img.xz") == bmap
-    assert open_image(image, tmp_path, bmap=bmap).id.startswith("map:")
+    known = open_image(image, tmp_path, bmap=bmap).id
+    assert known.startswith("map:")
+    assert open_image(image, tmp_path).id == known, "the name of an image does not depend on its map"
 
 
 def test_the_map_of_another_image_is_refused(tmp_path: Path) -> None:
@@ -154,6 +156,25 @@ def test_a_foreign_map_adds_to_ours(tmp_path: Path) -> None:
     )
     theirs = open_image(image, tmp_path, bmap=bmap)
     assert theirs.mapping.summary()["free"] == ours.mapping.summary()["free"] - 4096
+    assert theirs.id == open_image(image, tmp_path, bmap=bmap).id
+    with image.open("r+b") as out:
+        out.seek(1 << 20 | 4096)
+        out.write(b"other")
+    assert theirs.id != open_image(image, tmp_path, bmap=bmap).id, "a map without checksums names nothing"
+
+
+def test_a_map_of_small_blocks_is_taken_in_whole_ones(tmp_path: Path) -> None:
+    """Cards are written past the page cache, where only whole blocks can go."""
+    image = images.make_card_image(tmp_path, mib=1)
+    ours = open_image(image, tmp_path)
+    free = next(extent for extent in ours.mapping.extents if extent.kind.value == "free")
+    bmap = tmp_path / "theirs.bmap"
+    block = free.start // 512 + 3
+    bmap.write_text(
+        f'<bmap version="1.2"><ImageSize>{ours.size}</ImageSize><BlockSize>512</BlockSize>'
+        f"<BlockMap><Range>{block}</Range></BlockMap></bmap>"
+    )
+    assert all(start % 4096 == 0 for start, _ in open_image(image, tmp_path, bmap=bmap).mapping.used())
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
