@@ -6,6 +6,9 @@
 
 The rows of a table alternate, round by round; the figures are medians. A card
 is a loop device over memory, or over a FUSE file that is as slow as a card.
+
+bmaptool uses the block map that it makes itself, which takes all holes for free:
+it writes less, and a used card then fails e2fsck. With our map it is correct.
 """
 
 from __future__ import annotations
@@ -137,6 +140,10 @@ def peers(image: Path) -> list[Row]:
     ]
 
 
+def correct(image: Path) -> Row:
+    return Row("bmaptool, our block map", lambda to: bmaptool(image, to, ".bmap"))
+
+
 def fast_tables(made: Images, size: int) -> Iterator[Table]:
     image = made.plain
     yield Table(
@@ -144,6 +151,7 @@ def fast_tables(made: Images, size: int) -> Iterator[Table]:
         junk(size),
         [
             *peers(image),
+            correct(image),
             Row("dd bs=4M conv=fsync", lambda to: shell("dd if=IMAGE of=CARD bs=4M conv=fsync", image, to)),
             Row(
                 "dd bs=4M oflag=direct", lambda to: shell("dd if=IMAGE of=CARD bs=4M oflag=direct", image, to)
@@ -171,7 +179,7 @@ def slow_tables(made: Images, size: int) -> Iterator[Table]:
         slow=True,
     )
     read_back = Row("bmaptool and read back", lambda to: bmaptool_and_read_back(image, to))
-    yield Table("Card of 25/80 MB/s, junk", junk(size), [*peers(image), read_back], slow=True)
+    yield Table("Card of 25/80 MB/s, junk", junk(size), [*peers(image), read_back, correct(image)], slow=True)
     yield Table("Card of 25/80 MB/s, same image", holding(image, size), peers(image)[:2], slow=True)
     rsync = "rsync --inplace --write-devices --no-whole-file --block-size=65536 IMAGE CARD && sync CARD"
     small = made.small_change
@@ -206,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=int, default=150, help="MiB of files in the image")
-    parser.add_argument("--partition", type=int, default=511, help="MiB of each of the two partitions")
+    parser.add_argument("--partition", type=int, default=512, help="MiB of each of the two partitions")
     parser.add_argument("--tables", default="fast,slow,eight")
     parser.add_argument("--only", default="", help="tables whose title has this text")
     parser.add_argument("--output", type=Path, default=Path("tests/reports/bench-flash.json"))
@@ -218,6 +226,9 @@ def main() -> None:
     # In memory, so that no disk of this machine is measured.
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="bench-flash-") as name:
         directory = Path(name)
+        # Installed programs come compiled: so does this one, without leaving anything in the checkout.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(directory / "bytecode")
         made = make_images(directory, options.data, options.partition)
         size = made.plain.stat().st_size + 16 * MIB
         results = []

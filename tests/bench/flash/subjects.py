@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._bmap import c
 from ansible_collections.br2.readonly_rootfs.tests.support import flashing, images
 
 MIB = 1 << 20
+PROJECT = Path(__file__).parents[3]
+THEIRS = ".bmaptool"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def make_images(directory: Path, data: int, partition: int) -> Images:
     tree = images.fill_tree(directory / "tree", data // 2)
     for number in range(data // 2):
         (tree / f"bin/tool{number:03}").write_bytes((tree / "bin/busybox").read_bytes()[number * MIB :][:MIB])
+    # As the builders make their file systems, whatever this machine's own configuration says.
+    os.environ["MKE2FS_CONFIG"] = str(PROJECT / "files/buildroot-external/board/common/mke2fs.conf")
     overlay = images.make_ext(directory / "overlay.ext4", partition * MIB)
     made = {}
     for name in ("plain", "shifted"):
@@ -48,6 +53,7 @@ def make_images(directory: Path, data: int, partition: int) -> Images:
         out.write(b"\xa5" * 3 * MIB)
     for image in made.values():
         write_bmap(image, f"{image}.bmap")
+        subprocess.run(["bmaptool", "-q", "create", "-o", f"{image}{THEIRS}", str(image)], check=True)
     return Images(**made)
 
 
@@ -81,12 +87,15 @@ def ours(image: Path, devices: Sequence[str], verify: str) -> list[Command]:
     return [[sys.executable, "-c", program, json.dumps(given)]]
 
 
-def bmaptool(image: Path, devices: Sequence[str]) -> list[Command]:
-    """One process for each card: it knows only one."""
-    bmap = next(
-        path for path in (Path(f"{image}.bmap"), Path(f"{image.with_suffix('')}.bmap")) if path.exists()
-    )
-    return [["bmaptool", "-q", "copy", "--bmap", str(bmap), str(image), device] for device in devices]
+def _raw(image: Path) -> Path:
+    """The image that a packed one was made from."""
+    return image if image.suffix == ".img" else image.with_suffix("")
+
+
+def bmaptool(image: Path, devices: Sequence[str], suffix: str = THEIRS) -> list[Command]:
+    """One process for each card: it knows only one. By default with a map that it made itself."""
+    bmap = f"{_raw(image)}{suffix}"
+    return [["bmaptool", "-q", "copy", "--bmap", bmap, str(image), device] for device in devices]
 
 
 def bmaptool_and_read_back(image: Path, devices: Sequence[str]) -> list[Command]:
@@ -100,7 +109,7 @@ def bmaptool_and_read_back(image: Path, devices: Sequence[str]) -> list[Command]
         "fd, found = os.open(device, os.O_RDONLY), read_bmap(bmap)\n"
         "check_image(fd, found.image_size, found, device)\n"
     )
-    return [[sys.executable, "-c", program, str(image), f"{image}.bmap", device] for device in devices]
+    return [[sys.executable, "-c", program, str(image), f"{image}{THEIRS}", device] for device in devices]
 
 
 def shell(text: str, image: Path, devices: Sequence[str]) -> list[Command]:
