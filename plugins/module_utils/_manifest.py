@@ -24,6 +24,7 @@ MANIFEST = "manifest.json"
 DISK = "sdcard.img"
 BMAP = "sdcard.img.bmap"
 INITRAMFS = "rootfs.cpio"
+BOOT = "boot.vfat"
 OVERLAY = "overlay.ext4"
 SCRIPT = "start-qemu.sh"
 SCHEMA = 1
@@ -59,12 +60,13 @@ class Build:
     @property
     def partitions(self) -> list[str]:
         """The files in the partitions of the disk, in order."""
-        return [self.root, OVERLAY]
+        return [*([BOOT] if "boot" in self.board["disk"] else []), self.root, OVERLAY]
 
     @property
     def files(self) -> list[str]:
         """Every file but the manifest."""
-        return [self.kernel, INITRAMFS, *self.partitions, DISK, BMAP, SCRIPT]
+        script = [SCRIPT] if "qemu" in self.board else []
+        return [self.kernel, INITRAMFS, *self.partitions, DISK, BMAP, *script]
 
 
 def _accept(_images: Path, _manifest: Mapping[str, t.Any]) -> None:

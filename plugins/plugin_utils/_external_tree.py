@@ -49,6 +49,8 @@ def _checked(path: Path, board: dict[str, t.Any]) -> dict[str, t.Any]:
         if missing:
             where = f" in its section {section!r}" if section else ""
             raise TreeError(f"{path} lacks {', '.join(missing)}{where}. docs/boards.md explains each.")
+    if "boot" in board["disk"] and not {"size", "files"} <= set(board["disk"]["boot"]):
+        raise TreeError(f"{path}: disk.boot wants size and files. docs/boards.md explains both.")
     if board["disk"]["table"] not in ("gpt", "mbr"):
         raise TreeError(f"{path}: disk.table is {board['disk']['table']!r}; it must be gpt or mbr.")
     return board

@@ -67,14 +67,10 @@ def test_images_that_fail_get_no_names_and_leave_the_old_ones(tmp_path: Path) ->
     source.mkdir()
     images.mkdir()
     (images / "manifest.json").write_text("{}")
-    board = {
-        "name": "b",
-        "architecture": "x86_64",
-        "console": "ttyS0",
-        "kernel": {"image": "k", "cmdline": ""},
-    }
+    kernel = {"image": "k", "cmdline": ""}
+    board = {"name": "b", "architecture": "x86_64", "console": "c", "kernel": kernel, "disk": {}}
     build = _manifest.Build("buildroot", board, "ext2", True, "ab", "inputs")
-    for name in ("k", "rootfs.cpio", *CONTENTS, "start-qemu.sh"):
+    for name in ("k", "rootfs.cpio", *CONTENTS):
         (source / name).write_text(name)
     disk.make_ext(source / "sdcard.img", 8 * disk.MIB)
     with pytest.raises(BuildError, match="no boot"):

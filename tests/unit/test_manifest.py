@@ -17,6 +17,8 @@ BOARD = {
     "architecture": "x86_64",
     "console": "ttyS0",
     "kernel": {"image": "bzImage", "cmdline": "root=/dev/vda1"},
+    "disk": {},
+    "qemu": {"machine": "q35"},
 }
 BUILD = _manifest.Build("debian", BOARD, "ext2", True, "ab" * 32, "inputs-1", 3.5, {"kernel": "6.1"})
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: MIT
 #
 # From kernel and rootfs.* in the images directory (first argument) to
-# overlay.ext4, sdcard.img and start-qemu.sh. Buildroot and the debian builder
+# overlay.ext4, sdcard.img and, for a board that QEMU has, start-qemu.sh. Buildroot and the debian builder
 # both call it; nothing half-made gets a final name.
 set -eu
 
@@ -18,7 +18,18 @@ export MKE2FS_CONFIG="$common/mke2fs.conf"
 work=$(mktemp -d "$images/.post-image.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-mkdir "$work/root" "$work/out"
+mkdir -p "$work/root/boot" "$work/out"
+
+# What the firmware of some boards reads from a boot partition.
+if [ -e "$common/boot-files" ]; then
+    cd "$images"
+    while IFS= read -r pattern; do
+        for file in $pattern; do
+            cp -R -- "$file" "$work/root/boot/"
+        done
+    done <"$common/boot-files"
+    find "$work/root" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
+fi
 
 genimage \
     --config "$common/genimage.cfg" \
@@ -26,6 +37,6 @@ genimage \
     --tmppath "$work/tmp" \
     --inputpath "$images" \
     --outputpath "$work/out"
-install -m 0755 "$common/start-qemu.sh" "$work/out/"
+[ ! -e "$common/start-qemu.sh" ] || install -m 0755 "$common/start-qemu.sh" "$work/out/"
 
 mv "$work/out/"* "$images/"
