@@ -43,15 +43,13 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         args = dict(self._task.args)
         if args.get("image") and not is_address(args["image"]) and not _true(args.get("remote_src")):
-            args.update(self._bring(Path(args["image"]).expanduser(), args, task_vars))
+            args.update(self._bring(Path(args["image"]).expanduser().absolute(), args, task_vars))
         if self._task.check_mode or self._task.async_val:
             return self._module(args, task_vars, wrap_async=bool(self._task.async_val))
         return self._watched(args, task_vars)
 
     def _bring(self, image: Path, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """Put the image and its block map on the station, once for each content."""
-        if not image.is_absolute():
-            image = Path(self._loader.path_dwim(str(image)))
         if not image.is_file():
             raise AnsibleActionFail(f"{image}: there is no such image on the controller")
         files = companions(image, args.get("bmap"))

@@ -29,8 +29,8 @@ options:
   image:
     description:
       - The image, raw or compressed with gzip, xz or zstd, which is told by its content.
-      - A path on the controller, on the station with O(remote_src=true), or an C(https://) address, which the
-        station loads. An C(http://) address needs O(checksum).
+      - A path on the controller, from the current directory on; with O(remote_src=true) one on the station;
+        or an C(https://) address, which the station loads. An C(http://) address needs O(checksum).
     type: str
     required: true
   remote_src:
