@@ -41,7 +41,7 @@ images: venv ## build the images that the tests boot
 
 .PHONY: test
 test: provision ## all tests, and one summary at the end
-	@.ci/stages lint+test-unit+test-host+images test-boot test-molecule
+	@.ci/stages lint+test-unit+test-host+images test-boot test-molecule test-collection
 
 .PHONY: lint
 lint: venv ## all static checks, side by side
@@ -94,6 +94,10 @@ test-boot: venv ## boot in QEMU: faults, power cuts, and QEMU itself; BR2_IMAGES
 .PHONY: test-molecule
 test-molecule: venv ## boot whole images in QEMU, judged over ssh; BR2_IMAGES names other images
 	@molecule test --no-command-borders --all --workers 2 --continue-on-failure
+
+.PHONY: test-collection
+test-collection: venv ## the collection as installed: documented, built with, flashed, run by ansible-runner
+	@pytest -n 0 tests/collection
 
 .PHONY: bench-flash
 bench-flash: venv ## figures: flashing against its peers; needs root
