@@ -15,12 +15,6 @@ attributes:
     description: Shows in diff mode what changes, or in check mode would change.
   idempotent:
     description: The same task a second time reports that nothing changed.
-  action_group:
-    description: >-
-      Use C(group/br2.readonly_rootfs.device) in C(module_defaults) to set defaults of all these
-      modules.
-    support: full
-    membership: [br2.readonly_rootfs.device]
 notes:
   - The device needs a POSIX shell and BusyBox, no Python. This is an action plugin that runs on the
     controller and sends one shell script per round trip over the connection; set C(gather_facts=false).
@@ -44,6 +38,11 @@ options:
       - Seconds that one attempt to connect may take.
     type: int
     default: 5
+attributes:
+  action_group:
+    description: C(group/br2.readonly_rootfs.device_waiting) in C(module_defaults) sets these options once.
+    support: full
+    membership: [br2.readonly_rootfs.device_waiting]
 """
 
     SELECTION = r"""
@@ -68,4 +67,9 @@ options:
     type: list
     elements: str
     default: []
+attributes:
+  action_group:
+    description: C(group/br2.readonly_rootfs.device_selection) in C(module_defaults) sets these options once.
+    support: full
+    membership: [br2.readonly_rootfs.device_selection]
 """

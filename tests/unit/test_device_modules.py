@@ -38,9 +38,13 @@ def test_documented_options_are_the_accepted_ones(module: str) -> None:
     assert documented(module) == accepted
 
 
-def test_all_that_acts_on_devices_is_one_action_group() -> None:
+@pytest.mark.parametrize("group", ["selection", "waiting"])
+def test_an_action_group_has_the_modules_that_take_its_options(group: str) -> None:
+    """module_defaults gives them to each of its modules, and one that does not take them fails."""
     runtime = yaml.safe_load((PLUGINS.parent / "meta/runtime.yml").read_text())
-    assert runtime["action_groups"]["device"] == [name for name in MODULES if name != "overlay_report"]
+    fragment = f"br2.readonly_rootfs._device.{group}"
+    taking = [name for name in MODULES if fragment in (PLUGINS / f"modules/{name}.py").read_text()]
+    assert runtime["action_groups"][f"device_{group}"] == taking
 
 
 INFO = b"""
