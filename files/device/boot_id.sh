@@ -5,4 +5,3 @@ printf '@boot_id\n'
 cat /proc/sys/kernel/random/boot_id
 printf '@uptime\n'
 cat /proc/uptime
-printf '@END\n'

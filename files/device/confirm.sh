@@ -13,4 +13,3 @@ if [ "$option" != look ]; then
 	printf '@after\n'
 	cat "$rfs/status"
 fi
-printf '@END\n'

@@ -12,5 +12,5 @@ both='for f do
 	done
 done'
 # BusyBox tells on standard error that it drops the leading slash.
-xargs -0 -r sh -c "$both" sh | (cd / && xargs -0 -r tar -cf - 2>/dev/null)
-printf '@END\n'
+xargs -0 -r sh -c "$both" sh | (cd / && xargs -0 -r tar -cf - 2>/dev/null) ||
+	fail "cannot read the files: is one being written to? then try again"

@@ -40,4 +40,4 @@ for status in /run/readonly-rootfs/*/status; do
 		[ ! -e "$request" ] || echo request=pending
 	done
 done
-printf '\n@END\n'
+printf '\n'

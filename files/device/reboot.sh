@@ -8,4 +8,3 @@ cat /proc/sys/kernel/random/boot_id
 command -v reboot >/dev/null || fail "there is no program reboot on the device"
 [ "$(id -u)" = 0 ] || fail "rebooting needs root on the device"
 setsid sh -c "sleep $delay; reboot" </dev/null >/dev/null 2>&1 &
-printf '@END\n'

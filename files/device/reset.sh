@@ -1,17 +1,16 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: MIT
-# shellcheck shell=sh disable=SC2154 # common.sh: rfs state directory. The caller assigns: action
+# shellcheck shell=sh disable=SC2154 # common.sh: rfs state directory. The caller assigns: action request
 #
-# Requests a reset as the request file on standard input says, or withdraws it: action=cancel.
+# Requests a reset by a file that says $request, or withdraws it: action=cancel.
 [ -d "$rfs/quarantine/state" ] && state=$rfs/quarantine/state
 command -v overlay-reset >/dev/null || fail "the base has no overlay-reset: is it made by this collection?"
-wanted=$(cat; echo .)
 if [ "$action" = cancel ]; then
 	if [ -e "$state/reset" ]; then
 		overlay-reset --directory "$directory" --cancel >/dev/null || exit 1
 		printf '@changed\n'
 	fi
-elif [ ! -e "$state/reset" ] || [ "$(cat "$state/reset"; echo .)" != "$wanted" ]; then
+elif [ ! -e "$state/reset" ] || [ "$(cat "$state/reset"; echo .)" != "$request." ]; then
 	set --
 	while IFS= read -r line; do
 		case $line in
@@ -19,9 +18,8 @@ elif [ ! -e "$state/reset" ] || [ "$(cat "$state/reset"; echo .)" != "$wanted" ]
 		mkfs=yes) set -- "$@" --mkfs ;;
 		esac
 	done <<END
-${wanted%.}
+$request
 END
 	overlay-reset --directory "$directory" "$@" >/dev/null || exit 1
 	printf '@changed\n'
 fi
-printf '@END\n'

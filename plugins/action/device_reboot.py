@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._arguments import WAITING
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceAction, Spec
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._wait import reboot
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._wait import wait_for_reboot
 
 
 class ActionModule(DeviceAction):
@@ -15,11 +15,6 @@ class ActionModule(DeviceAction):
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         if self._task.check_mode:
             return {"changed": True, "rebooted": False}
-        boot = reboot(
-            self,
-            delay=arguments["delay"],
-            timeout=arguments["timeout"],
-            sleep=arguments["sleep"],
-            connect_timeout=arguments["connect_timeout"],
-        )
+        answer = self.run_script(("reboot",), {"delay": f"{arguments['delay']:g}"})
+        boot = wait_for_reboot(self, answer, arguments, "boot_id")
         return {"changed": True, "rebooted": True, **boot.describe()}

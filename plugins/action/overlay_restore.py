@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._archive import Backup, read_backup
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._backup import give_backup
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import (
     DeviceAction,
     DeviceError,
@@ -33,12 +34,10 @@ class ActionModule(DeviceAction):
             raise DeviceError("the root of this device is no overlay: it has no user layer to restore")
         if not arguments["any_base"]:
             self._check_base(backup, info["base_id"] or "")
-        if not self._task.check_mode:
-            if backup.deleted:
-                names = b"".join(b"./" + name + b"\0" for name in backup.deleted)
-                self.run_script(("view", "remove"), {"layer": "current"}, names)
-            self.run_script(("view", "extract"), {"layer": "current"}, backup.tree)
-        return {"changed": True, "deleted": len(backup.deleted), "changes": backup.manifest["changes"]}
+        result = {"changed": True, **{key: backup.manifest[key] for key in ("changes", "deleted")}}
+        if self._task.check_mode:
+            return result
+        return {**result, **give_backup(self.run_script, backup)}
 
     def _check_base(self, backup: Backup, base_id: str) -> None:
         wanted = backup.manifest["base_id"]

@@ -20,8 +20,8 @@ from ._build import BuildError, Stages, clamp_times, content_key, environment, l
 from ._debian_kernel import Kernel
 from ._image_check import Judge
 
-# What every image has: BusyBox, the ssh server, and the C library they share.
-BASE_PACKAGES = ("busybox", "dropbear-bin")
+# What every image has: BusyBox, the ssh server, getfattr and setfattr for backups, and their C library.
+BASE_PACKAGES = ("attr", "busybox", "dropbear-bin")
 INIT_PACKAGES = {"busybox": (), "systemd": ("systemd", "systemd-sysv", "udev", "dbus")}
 _IMAGE_TOOLS = {"genimage": "genimage", "mke2fs": "e2fsprogs", "sha256sum": "coreutils"}
 _LOG = "debian.log"

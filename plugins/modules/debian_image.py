@@ -50,7 +50,7 @@ options:
     choices: [ext2, ext4, squashfs, erofs]
     default: ext2
   packages:
-    description: Packages beside BusyBox and dropbear.
+    description: Packages beside BusyBox, dropbear and attr.
     type: list
     elements: str
     default: []

@@ -15,6 +15,8 @@ description:
   - Writes a compressed tar archive of everything that differs from the base, with owners, modes, times, links
     and device nodes, and with a whiteout for everything deleted.
   - Overlays on single directories are not in it; RV(not_covered) names them, and a warning does.
+  - Extended attributes, such as file capabilities and ACLs, are saved where the device has GNU C(getfattr),
+    as images of this collection do. RV(xattrs) tells, and where it has not there is a warning.
   - Works on the running system, or on a layer that was set aside because it could not be booted.
   - The archive passes through the controller's memory.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
@@ -69,8 +71,15 @@ counts:
   returned: success
   type: dict
   sample: {added: 2, deleted: 1}
+xattrs:
+  description: Whether extended attributes are saved.
+  returned: success
+  type: bool
+  sample: true
 left_out:
-  description: Sockets, and files whose extended attributes differ and are saved without them.
+  description:
+    - Sockets; directories that have lost an attribute of the base; and, without RV(xattrs), files whose
+      attributes are known to differ.
   returned: success
   type: list
   elements: str

@@ -47,6 +47,13 @@ options:
       - Make the writable file system of the root's layer anew if it cannot be mounted.
     type: bool
     default: false
+  backup_dir:
+    description:
+      - Directory on the controller for a backup of the root's layer before it is reset, as
+        M(br2.readonly_rootfs.overlay_backup) makes it. Nothing is requested when that fails, or when
+        another overlay, of which there are no backups, is to be reset too.
+      - The file is named after the host and its own content, so that no backup takes another one's place.
+    type: path
   reboot:
     description:
       - Reboot, wait for the device, and fail unless it says that it was reset.
@@ -80,6 +87,7 @@ EXAMPLES = r"""
   br2.readonly_rootfs.overlay_reset:
     keep: [/etc/dropbear, /root/.ssh]
     reboot: true
+    backup_dir: output/backup
 
 - name: Undo what was done to the network configuration
   br2.readonly_rootfs.overlay_reset:
@@ -109,6 +117,18 @@ not_reset:
   type: list
   elements: str
   sample: [/srv]
+backup:
+  description:
+    - What M(br2.readonly_rootfs.overlay_backup) returns, of the backup made (in check mode, to be made).
+  returned: with O(backup_dir), when there is something to discard
+  type: dict
+  sample:
+    dest: /home/me/output/backup/gate-1-0a4c29f1b7d35e68.tar.gz
+    size: 10240
+    changed: true
+    counts: {added: 2, deleted: 1}
+    xattrs: true
+    left_out: []
 rebooted:
   description: Whether the device was rebooted.
   returned: when O(state=requested)

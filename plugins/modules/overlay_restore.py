@@ -14,6 +14,7 @@ version_added: 0.1.0
 description:
   - Makes the changes that M(br2.readonly_rootfs.overlay_backup) saved, on the same device or on another one
     with the same base, through the running system. Reboot for all programs to see them.
+  - Extended attributes are restored where the device has GNU C(setfattr), as images of this collection do.
   - Changes that the device has and the backup has not are kept; reset the device before to have nothing else.
   - A connection that is lost half-way leaves a part of the changes made; run it again.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
@@ -61,4 +62,10 @@ deleted:
   returned: success
   type: int
   sample: 1
+left_out:
+  description: Files whose extended attributes were not restored because the device has no GNU C(setfattr).
+  returned: success, but in check mode
+  type: list
+  elements: str
+  sample: []
 """

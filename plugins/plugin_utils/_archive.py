@@ -4,7 +4,8 @@
 
 An archive is a tar file of the merged tree's version of everything that differs, with the
 directories above it, and with a whiteout (as overlayfs has it) for everything deleted; first a
-member that tells which base it belongs to. Nothing in it depends on extended attributes.
+member that tells which base it belongs to. Extended attributes are PAX headers, as GNU tar's
+--xattrs and others have them.
 """
 
 from __future__ import annotations
@@ -13,23 +14,30 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceError
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import Change, parent
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import Runner, after_preamble
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import Layers
 
 MANIFEST = ".overlay-backup.json"
-FORMAT = 1
+FORMAT = 2
+XATTR = "SCHILY.xattr."
+
+Member = tuple[tarfile.TarInfo, bytes | None]
+Xattrs = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class Backup:
     manifest: dict[str, Any]
     deleted: list[bytes]
+    xattrs: dict[bytes, Xattrs]
+    # Of symbolic links, by user and group.
+    owners: dict[tuple[int, int], list[bytes]]
     # What a device unpacks, in its own tar's dialect.
     tree: bytes
 
@@ -45,13 +53,7 @@ def names_to_archive(changes: Iterable[Change]) -> list[bytes]:
     return sorted(names)
 
 
-def fetch_tree(run: Runner, layer: str, names: list[bytes]) -> bytes:
-    """The device's own tar of some paths of the merged tree."""
-    data = b"".join(b"./" + name + b"\0" for name in names)
-    return after_preamble(run(("view", "archive"), {"layer": layer}, data))
-
-
-def members(archive: bytes) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+def members(archive: bytes) -> Iterator[Member]:
     """Members with plain relative names, and the content of those that have one."""
     if not archive.strip(b"\0"):
         return
@@ -70,27 +72,46 @@ def make_backup(layers: Layers, changes: list[Change], archive: bytes) -> bytes:
         "format": FORMAT,
         "base_id": layers.status.get("base_id", ""),
         "changes": len(changes),
+        "deleted": sum(change.after is None for change in changes),
     }
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar,
     ):
         _add(tar, tarfile.TarInfo(MANIFEST), json.dumps(manifest, sort_keys=True).encode())
-        for member, content in members(archive):
-            _add(tar, member, content)
         for change in changes:
-            if change.after is None:
-                whiteout = tarfile.TarInfo(change.path.decode("utf-8", "surrogateescape"))
+            # What another type takes the place of has to go as well.
+            if change.after is None or change.kind == "type_changed":
+                whiteout = tarfile.TarInfo(_text(change.path))
                 whiteout.type = tarfile.CHRTYPE
                 whiteout.mode = 0
                 _add(tar, whiteout, None)
+        for member, content in _wanted(list(members(archive)), {*map(_text, names_to_archive(changes))}):
+            if layers.getfattr == "gnu" and not member.islnk():
+                xattrs = layers.user_xattrs(_bytes(member.name))
+                member.pax_headers = {XATTR + name: _text(value) for name, value in sorted(xattrs.items())}
+            _add(tar, member, content)
     return packed.getvalue()
+
+
+def _wanted(found: list[Member], names: Collection[str]) -> Iterator[Member]:
+    """Those of the names, and what hard links among them are links to."""
+    links = {member.linkname for member, _content in found if member.islnk() and member.name in names}
+    return (each for each in found if each[0].name in names or each[0].name in links)
 
 
 def _add(tar: tarfile.TarFile, member: tarfile.TarInfo, content: bytes | None) -> None:
     member.size = len(content) if content is not None else 0
     tar.addfile(member, io.BytesIO(content) if content is not None else None)
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def read_backup(content: bytes) -> Backup:
@@ -108,16 +129,43 @@ def read_backup(content: bytes) -> Backup:
         raise DeviceError(f"it is no backup of overlay_backup: {error}") from error
 
 
-def _split(found: Iterable[tuple[tarfile.TarInfo, bytes | None]]) -> tuple[list[bytes], bytes]:
+def _split(
+    found: Iterable[Member],
+) -> tuple[list[bytes], dict[bytes, Xattrs], dict[tuple[int, int], list[bytes]], bytes]:
     deleted = []
+    xattrs: dict[bytes, Xattrs] = {}
+    owners: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     tree = io.BytesIO()
     with tarfile.open(fileobj=tree, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
         for member, content in found:
-            name = member.name.encode("utf-8", "surrogateescape")
+            name = _bytes(member.name)
             if name.startswith(b"/") or b".." in name.split(b"/"):
                 raise DeviceError(f"it holds a path outside of the root: {member.name!r}")
             if member.ischr() and (member.devmajor, member.devminor) == (0, 0):
                 deleted.append(name)
-            else:
-                _add(tar, member, content)
-    return deleted, tree.getvalue()
+                continue
+            attributes = {
+                key.removeprefix(XATTR): _bytes(value)
+                for key, value in member.pax_headers.items()
+                if key.startswith(XATTR)
+            }
+            if attributes:
+                xattrs[name] = attributes
+            if member.issym():
+                owners[member.uid, member.gid].append(name)
+            _add(tar, member, content)
+    return deleted, xattrs, owners, tree.getvalue()
+
+
+def dump_xattrs(xattrs: dict[bytes, Xattrs]) -> bytes:
+    """What `setfattr --restore` reads."""
+    lines = []
+    for path, attributes in xattrs.items():
+        lines.append(b"# file: ./" + b"".join(_escaped(byte) for byte in path))
+        lines += [f"{name}=0x{value.hex()}".encode() for name, value in sorted(attributes.items())]
+        lines.append(b"")
+    return b"\n".join(lines)
+
+
+def _escaped(byte: int) -> bytes:
+    return bytes([byte]) if 32 < byte < 127 and byte != ord("\\") else b"\\%03o" % byte

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shlex
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,11 +26,22 @@ class DeviceError(Exception):
 
 
 def load_script(names: tuple[str, ...], variables: Mapping[str, str | bytes] | None = None) -> bytes:
-    """The scripts of those names as one, after assignments of their variables."""
+    """The scripts of those names as one, after assignments of their variables.
+
+    After the name `each`, the others are run for each overlay: see each.sh.
+    """
     # Without a word about it, the overlay of the root is meant.
     values = {"directory": "/", "place": "", **(variables or {})}
-    assignments = [b"%s=%s\n" % (key.encode(), shell_quote(value)) for key, value in sorted(values.items())]
-    return b"".join([*assignments, *((SCRIPTS / f"{name}.sh").read_bytes() for name in ("common", *names))])
+    assignments = b"".join(
+        b"%s=%s\n" % (key.encode(), shell_quote(value)) for key, value in sorted(values.items())
+    )
+    each = names[:1] == ("each",)
+    text = b"".join([*map(_read, ("common", *names[each:])), b"printf '@END\\n'\n"])
+    return assignments + (b"look() (\n%b)\n%b" % (text, _read("each")) if each else text)
+
+
+def _read(name: str) -> bytes:
+    return (SCRIPTS / f"{name}.sh").read_bytes()
 
 
 def shell_quote(value: str | bytes) -> bytes:
@@ -65,8 +76,14 @@ class DeviceAction(ActionBase):
         self, names: tuple[str, ...], variables: Mapping[str, str | bytes] | None = None, data: bytes = b""
     ) -> bytes:
         """Run scripts of files/device/ with `data` as their standard input; return their output."""
-        script = load_script(names, variables)
-        name = names[-1]
+        return self._run(load_script(names, variables), names[-1], data)
+
+    def run_together(self, jobs: Iterable[tuple[tuple[str, ...], Mapping[str, str | bytes]]]) -> bytes:
+        """Run several of them, one after the other until one fails, in one round trip."""
+        scripts = [b"(\n%b) || exit\n" % load_script(*job) for job in jobs]
+        return self._run(b"".join(scripts), "together", b"")
+
+    def _run(self, script: bytes, name: str, data: bytes) -> bytes:
         # bs=1: whatever follows the script in the pipe must be left for the script to read.
         loader = f'eval "$(dd bs=1 count={len(script)} 2>/dev/null)"'
         display.vvv(f"device script {name}, {len(script)} bytes, and {len(data)} bytes of data")

@@ -12,13 +12,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import Entry, Layers
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._layers import (
+    OVERLAY_XATTRS,
+    Entry,
+    Layers,
+)
 
 KINDS = ("added", "modified", "deleted", "replaced", "renamed", "type_changed", "metadata", "copied_up")
 # The init adds them, by a second lower layer, where the base lacks them.
 SYSTEM_MOUNT_POINTS = frozenset({b"media", b"media/rfs", b".rfs", b"proc", b"sys", b"dev"})
-
-_OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 
 
 class WholeTreeNeededError(Exception):
@@ -37,35 +39,22 @@ class Change:
     checksum: bytes | None = None
 
 
-@dataclass(frozen=True)
-class Detail:
-    """Of a symbolic link both targets; of a file, two values that are equal when the contents are."""
-
-    before: bytes
-    after: bytes
-
-
 @dataclass
 class Comparison:
     changes: list[Change] = field(default_factory=list)
     merged: Mapping[bytes, Entry] = field(default_factory=dict)
-    # What only details.sh can tell: give its answers to compare() again.
-    unsettled: list[bytes] = field(default_factory=list)
 
 
-def compare(
-    layers: Layers, details: Mapping[bytes, Detail] | None = None, *, whole: bool = False
-) -> Comparison:
-    """Compare the merged tree to the base; `whole` when the device was asked with scope=all."""
-    return _Comparer(layers, details or {}, whole).run()
+def compare(layers: Layers) -> Comparison:
+    """Compare the merged tree to the base."""
+    return _Comparer(layers).run()
 
 
 class _Comparer:
-    def __init__(self, layers: Layers, details: Mapping[bytes, Detail], whole: bool) -> None:
+    def __init__(self, layers: Layers) -> None:
         self.layers = layers
-        self.details = details
         self.result = Comparison()
-        self.xattrs = layers.merged_xattrs if whole else layers.upper_xattrs
+        whole = layers.whole
         self.lower = dict(_reachable(layers.lower))
         if not whole and any(self._mark(path, "redirect") for path in layers.upper_xattrs):
             raise WholeTreeNeededError
@@ -95,7 +84,7 @@ class _Comparer:
                     after=after,
                     origin=self._origin(path),
                     links=links.get(after.inode, ()) if after and after.nlink > 1 else (),
-                    xattrs=self._changed_xattrs(path) if before and after else (),
+                    xattrs=self._changed_xattrs(path) if after else (),
                     checksum=self.layers.checksums.get(path, (None, None))[1],
                 )
             )
@@ -138,23 +127,20 @@ class _Comparer:
             return before.rdev != after.rdev
         if before.size != after.size:
             return True
-        if path in self.details:
-            return self.details[path].before != self.details[path].after
+        if path in self.layers.details:
+            detail = self.layers.details[path]
+            return detail.before != detail.after
         if after.type == "link":
             return before.target != after.target
-        if path in self.layers.checksums:
-            lower, merged = self.layers.checksums[path]
-            return lower != merged
-        self.result.unsettled.append(path)
-        return False
+        # Without checksums one of them could not be read: they cannot be called equal.
+        lower, merged = self.layers.checksums.get(path, (b"", None))
+        return lower != merged
 
     def _with_exact_target(self, path: bytes, after: Entry | None) -> Entry | None:
         if after is None or not after.odd_target:
             return after
-        if path in self.details:
-            return replace(after, target=self.details[path].after)
-        self.result.unsettled.append(path)
-        return after
+        detail = self.layers.details.get(path)
+        return replace(after, target=detail.after) if detail else after
 
     def _opaque(self, path: bytes) -> bool:
         if self.layers.getfattr:
@@ -169,14 +155,16 @@ class _Comparer:
 
     def _mark(self, path: bytes, name: str) -> bytes | None:
         marks = self.layers.upper_xattrs.get(path, {})
-        return next((marks[prefix + name] for prefix in _OVERLAY_XATTRS if prefix + name in marks), None)
+        return next((marks[prefix + name] for prefix in OVERLAY_XATTRS if prefix + name in marks), None)
 
     def _changed_xattrs(self, path: bytes) -> tuple[str, ...]:
-        if not self.layers.getfattr or path not in self.layers.upper_names:
+        if not self.layers.getfattr or not (self.layers.whole or path in self.layers.upper_names):
             return ()
-        before, after = self.layers.lower_xattrs.get(path, {}), self.xattrs.get(path, {})
-        differing = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-        return tuple(sorted(name for name in differing if not name.startswith(_OVERLAY_XATTRS)))
+        before = self.layers.lower_xattrs.get(path, {}) if path in self.lower else {}
+        after = self.layers.user_xattrs(path)
+        return tuple(
+            sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        )
 
     def _hard_links(self) -> dict[int, tuple[bytes, ...]]:
         groups: dict[int, list[bytes]] = defaultdict(list)

@@ -32,6 +32,8 @@ _RECORD = re.compile(
     re.DOTALL,
 )
 _RAW_XATTR = re.compile(rb'^([a-z]+\.[^=\n]+)="(.*?)"$', re.DOTALL | re.MULTILINE)
+# Marks of overlayfs' own.
+OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 _CHECKSUM = re.compile(rb"\\?([0-9a-f]{64}) [ *]")
 
 
@@ -72,10 +74,20 @@ class Entry:
         return self.type == "file" and self.blocks * 1024 < self.size
 
 
+@dataclass(frozen=True)
+class Detail:
+    """Of a symbolic link both targets; of a file, two values that are equal when the contents are."""
+
+    before: bytes
+    after: bytes
+
+
 @dataclass
 class Layers:
     """What the device knows: paths are relative to the root, b"" is the root itself."""
 
+    # Whether `upper` has all of the merged tree, because the layer alone does not say where to look.
+    whole: bool = False
     mounts: dict[str, Mount] = field(default_factory=dict)
     status: dict[str, str] = field(default_factory=dict)
     always_kept: list[bytes] = field(default_factory=list)
@@ -84,10 +96,18 @@ class Layers:
     upper: dict[bytes, Entry] = field(default_factory=dict)
     lower: dict[bytes, Entry] = field(default_factory=dict)
     checksums: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    details: dict[bytes, Detail] = field(default_factory=dict)
     getfattr: str | None = None
     upper_xattrs: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
     lower_xattrs: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
     merged_xattrs: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
+    # All of the upper layer as tar archives, if that was asked for and nothing was renamed.
+    archive: bytes | None = None
+
+    def user_xattrs(self, path: bytes) -> dict[str, bytes]:
+        """The attributes that the merged tree has at a path of the upper layer."""
+        found = (self.merged_xattrs if self.whole else self.upper_xattrs).get(path, {})
+        return {name: value for name, value in found.items() if not name.startswith(OVERLAY_XATTRS)}
 
 
 class _Reader:
@@ -145,6 +165,15 @@ def parse_layers(output: bytes) -> Layers:
             layers.checksums.update(
                 {_plain(name): (sums[0][name], sums[1][name]) for name in sums[0].keys() & sums[1].keys()}
             )
+        elif tag == b"@D":
+            triplets = [reader.names(3) for _ in range(int(words[0]))]
+            reader.until(b"\n")
+            layers.details.update({_plain(name): Detail(*both) for name, *both in triplets})
+        elif tag == b"@W":
+            layers.whole = True
+        elif tag == b"@A":
+            layers.archive = output[reader.position :]
+            break
         elif tag == b"@G":
             layers.getfattr = words[0].decode()
         elif tag == b"@X":
@@ -256,9 +285,7 @@ def _xattrs(names: list[bytes], text: bytes, *, gnu: bool) -> dict[bytes, dict[s
             }
         else:
             name = next((name for name in _prefixes(block) if name in known), b"")
-            pairs = re.findall(
-                rb'^([a-z]+\.[^=\n]+)="(.*?)"$', block[len(name) + 1 :], re.DOTALL | re.MULTILINE
-            )
+            pairs = _RAW_XATTR.findall(block[len(name) + 1 :])
             values = {key.decode("utf-8", "backslashreplace"): value for key, value in pairs}
         if name in known:
             found[_plain(name)] = values

@@ -11,18 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from uuid import uuid4
 
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import Change
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._inspect import (
     Inspection,
     NoLayersError,
     Runner,
-    inspect_layers,
+    judge,
+    question,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._status import Mount
 
 # Where the layers are; the second for a name that a mount option cannot hold.
-_PLACES = ("/run/buildroot/mounts", "/run/readonly-rootfs")
+_PLACES = ("/run/buildroot/mounts/", "/run/readonly-rootfs/")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,13 @@ class Overlay:
         """The runner of scripts for this overlay."""
 
         def run_here(names: tuple[str, ...], variables: dict[str, str | bytes], data: bytes) -> bytes:
-            return run(names, {**variables, "directory": self.directory, "place": self.place}, data)
+            return run(names, self.variables(variables), data)
 
         return run_here
+
+    def variables(self, others: dict[str, str | bytes]) -> dict[str, str | bytes]:
+        """Those that make a script mean this overlay, with the others that it takes."""
+        return {**others, "directory": self.directory, "place": self.place}
 
     def outer(self, path: bytes) -> bytes:
         """The path on the device of a path in the overlay; neither begins with a slash."""
@@ -74,40 +80,41 @@ class Inspected:
         return self.inspection.layers.status
 
 
-def directory_overlays(mounts: dict[str, Mount]) -> list[Overlay]:
-    """Those of the mount table, in the order of their directories."""
-    found = []
-    for directory, mount in sorted(mounts.items()):
-        upper = PurePosixPath(mount.option("upperdir") or "/")
-        if mount.fstype == "overlay" and str(upper.parent.parent) in _PLACES:
-            found.append(Overlay(directory, str(upper.parent)))
-    return found
-
-
-def inspect_overlays(run: Runner, layer: str = "current") -> list[Inspected]:
-    """All overlays of a device, the root's first; one that has no such layer is left out."""
-    mounts: dict[str, Mount] = {}
-    found, failure = [], None
-    try:
-        found.append(_inspect(run, ROOT, layer))
-        mounts = found[0].inspection.layers.mounts
-    except NoLayersError as error:
-        mounts, failure = error.mounts, error
-    for overlay in directory_overlays(mounts):
-        try:
-            found.append(_inspect(run, overlay, layer))
-        except NoLayersError as error:
-            failure = failure or error
-    if failure and not found:
-        raise failure
-    return found
-
-
-def _inspect(run: Runner, overlay: Overlay, layer: str) -> Inspected:
-    inspection = inspect_layers(overlay.bind(run), layer)
-    return Inspected(
-        overlay, inspection, [_outer(overlay, change) for change in inspection.comparison.changes]
+def directory_overlays(mounts: dict[str, Mount]) -> list[str]:
+    """The directories, in order, on which the mount table has such overlays."""
+    return sorted(
+        directory
+        for directory, mount in mounts.items()
+        if mount.fstype == "overlay" and (mount.option("upperdir") or "").startswith(_PLACES)
     )
+
+
+def inspect_overlays(run: Runner, layer: str = "current", *, archive: bool = False) -> list[Inspected]:
+    """All overlays of a device, the root's first; one that has no such layer is left out."""
+    token = uuid4().hex
+    scripts, variables, data = question(layer, archive=archive)
+    answer = run(("each", *scripts), {**variables, "token": token}, data)
+    root, *others = answer.split(f"\n{token}\n".encode())
+    answers = [(ROOT, root)]
+    for other in others:
+        directory, place, rest = other.split(b"\0", 2)
+        answers.append((Overlay(_text(directory), _text(place)), rest))
+    answers[1:] = sorted(answers[1:], key=lambda found: found[0].directory)
+    found, failures = [], []
+    for overlay, text in answers:
+        try:
+            inspection = judge(overlay.bind(run), text.removesuffix(b"@END\n"), layer)
+            changes = [_outer(overlay, change) for change in inspection.comparison.changes]
+            found.append(Inspected(overlay, inspection, changes))
+        except NoLayersError as error:
+            failures.append(error)
+    if not found:
+        raise failures[0]
+    return found
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
 
 
 def _outer(overlay: Overlay, change: Change) -> Change:

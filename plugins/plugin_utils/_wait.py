@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceAction, DeviceError
@@ -18,6 +20,8 @@ class Boot:
     boot_id: str
     uptime: float
     elapsed: float
+    # All that the script printed.
+    answer: bytes = b""
 
     def describe(self) -> dict[str, str | float]:
         return {"boot_id": self.boot_id, "uptime": self.uptime, "elapsed": round(self.elapsed, 1)}
@@ -30,19 +34,21 @@ def wait_for_boot(
     sleep: float,
     connect_timeout: int,
     not_boot_id: str | None = None,
+    script: str = "boot_id",
 ) -> Boot:
-    """Ask until the device answers, with another boot ID if one is given."""
+    """Ask until the device answers, with another boot ID if one is given; `script` prints at least that."""
     started = time.monotonic()
     with suppress(AnsibleError, KeyError):  # Not every connection plugin has it.
         action._connection.set_option("timeout", connect_timeout)
     reason = "it was not asked in time"
     while True:
         try:
-            sections = parse_sections(action.run_script(("boot_id",)))
+            answer = action.run_script((script,))
+            sections = parse_sections(answer)
             boot_id = sections["boot_id"].strip()
             elapsed = time.monotonic() - started
             if boot_id and boot_id != not_boot_id:
-                return Boot(boot_id, float(sections["uptime"].split()[0]), elapsed)
+                return Boot(boot_id, float(sections["uptime"].split()[0]), elapsed, answer)
             reason = "it answers, but has not been rebooted"
         except (AnsibleError, DeviceError) as error:
             reason = str(error).strip().splitlines()[-1]
@@ -52,17 +58,18 @@ def wait_for_boot(
         time.sleep(sleep)
 
 
-def reboot(action: DeviceAction, *, delay: float, timeout: float, sleep: float, connect_timeout: int) -> Boot:
-    """Reboot and wait for the next boot."""
-    answer = parse_sections(action.run_script(("reboot",), {"delay": f"{delay:g}"}))
-    time.sleep(delay)
+def wait_for_reboot(action: DeviceAction, answer: bytes, arguments: Mapping[str, Any], script: str) -> Boot:
+    """After the answer of a script that reboots; `arguments` are WAITING and the delay."""
+    old = parse_sections(answer)["boot_id"].strip()
+    time.sleep(arguments["delay"])
     _forget_connection(action)
     return wait_for_boot(
         action,
-        timeout=timeout,
-        sleep=sleep,
-        connect_timeout=connect_timeout,
-        not_boot_id=answer["boot_id"].strip(),
+        timeout=arguments["timeout"],
+        sleep=arguments["sleep"],
+        connect_timeout=arguments["connect_timeout"],
+        not_boot_id=old,
+        script=script,
     )
 
 

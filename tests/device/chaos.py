@@ -30,6 +30,7 @@ NAMES = [
 ]
 ACTIONS = ["make"] * 3 + ["remove", "write", "rename"] * 2
 ACTIONS += ["chmod", "chown", "touch", "link", "replace", "same"]
+WITH_ATTRIBUTES = [*ACTIONS, "attribute", "attribute"]
 
 
 def grow(tree: bytes, chance: random.Random, depth: int = 3) -> None:
@@ -69,7 +70,7 @@ def every(tree: bytes) -> list[bytes]:
     return sorted(os.path.join(top, name) for top, dirs, files in os.walk(tree) for name in dirs + files)
 
 
-def disturb(tree: bytes, chance: random.Random) -> None:
+def disturb(tree: bytes, chance: random.Random, actions: list[str] = ACTIONS) -> None:
     """One thing that a user may do to a running system."""
     paths = every(tree)
     if not paths:
@@ -79,7 +80,7 @@ def disturb(tree: bytes, chance: random.Random) -> None:
     other = chance.choice(
         [os.path.dirname(chance.choice(paths)) + b"/" + chance.choice(NAMES), chance.choice(paths)]
     )
-    action = chance.choice(ACTIONS)
+    action = chance.choice(actions)
     if action in ("write", "same") and not stat.S_ISREG(os.lstat(path).st_mode):
         return
     if action == "chmod" and os.path.islink(path):  # The target may be the host's.
@@ -100,6 +101,8 @@ def disturb(tree: bytes, chance: random.Random) -> None:
             os.utime(path, (1, chance.choice([1, 10**9])), follow_symlinks=False)
         elif action == "rename":
             os.rename(path, other)
+        elif action == "attribute":
+            set_attribute(path, chance)
         elif action == "link":
             os.link(path, other, follow_symlinks=False)
         elif action == "replace":
@@ -111,6 +114,15 @@ def disturb(tree: bytes, chance: random.Random) -> None:
                 content = file.read()
                 file.seek(0)
                 file.write(content)
+
+
+def set_attribute(path: bytes, chance: random.Random) -> None:
+    name = chance.choice(["trusted.one", "security.two"])
+    if name in os.listxattr(path, follow_symlinks=False) and chance.random() < 0.5:
+        os.removexattr(path, name, follow_symlinks=False)
+    else:
+        value = chance.choice([b"", b"text", b"\x01\0\0\x02", b'\xff\n"=\\'])
+        os.setxattr(path, name, value, follow_symlinks=False)
 
 
 def remove(path: bytes) -> None:
@@ -132,7 +144,11 @@ def snapshot(tree: bytes) -> dict[bytes, tuple[object, ...]]:
             content = os.readlink(path)
         elif stat.S_ISCHR(status.st_mode):
             content = status.st_rdev
-        found[path[len(tree) :]] = (status.st_mode, status.st_uid, status.st_gid, content)
+        attributes = {
+            name: os.getxattr(path, name, follow_symlinks=False)
+            for name in os.listxattr(path, follow_symlinks=False)
+        }
+        found[path[len(tree) :]] = (status.st_mode, status.st_uid, status.st_gid, content, attributes)
     return found
 
 

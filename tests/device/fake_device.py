@@ -51,6 +51,15 @@ def copy_libraries(program: Path, base: Path) -> None:
             shutil.copy2(library, target)
 
 
+def install_attr(base: Path) -> None:
+    """GNU getfattr and setfattr, as images have them."""
+    (base / "usr/bin").mkdir(parents=True, exist_ok=True)
+    for name in ("getfattr", "setfattr"):
+        program = Path(shutil.which(name) or f"/usr/bin/{name}")
+        shutil.copy2(program, base / "usr/bin")
+        copy_libraries(program, base)
+
+
 def mount(*arguments: str | Path) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
@@ -81,7 +90,7 @@ class FakeDevice:
     def install_programs(self) -> None:
         """What an image has on its base."""
         overlay = CHECKOUT / "files/buildroot-external/rootfs-overlay"
-        shutil.copytree(overlay / "usr", self.base / "usr", symlinks=True)
+        shutil.copytree(overlay / "usr", self.base / "usr", symlinks=True, dirs_exist_ok=True)
 
     def boot(self) -> None:
         mount("-t", "tmpfs", "-o", "mode=755", "rfs", self.rfs)

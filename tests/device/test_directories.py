@@ -147,6 +147,24 @@ def test_a_layer_that_is_not_mounted_is_reported_and_left_alone(
     assert "var" not in requests(device)
 
 
+def test_all_are_asked_at_once(controller: Controller, device: FakeDevice) -> None:
+    controller.module("overlay_diff", {}, "-vvv")
+    assert controller.round_trips() == 1
+    assert len(controller.module("overlay_reset", {}, "-vvv")["requests"]) == 2
+    assert controller.round_trips() == 2
+    controller.module("overlay_reset", {"state": "cancelled"}, "-vvv")
+    assert controller.round_trips() == 2
+    assert requests(device) == {}
+
+
+def test_a_reset_with_a_backup_refuses_what_no_backup_holds(
+    controller: Controller, device: FakeDevice, tmp_path: Path
+) -> None:
+    refused = controller.module("overlay_reset", {"backup_dir": str(tmp_path / "backup")})
+    assert "reset /opt/my-app, /var without backup_dir" in refused["msg"]
+    assert requests(device) == {}
+
+
 def test_a_backup_says_what_it_does_not_cover(controller: Controller, tmp_path: Path) -> None:
     result = controller.module("overlay_backup", {"dest": str(tmp_path / "backup.tar.gz")})
     assert result["not_covered"] == ["/opt/my-app", "/srv", "/var"]

@@ -4,35 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.tests.device.controller import Controller
-from ansible_collections.br2.readonly_rootfs.tests.device.endpoints import Endpoint, install_ssh, make_key
 from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice
-
-STATUS = "layer=persistent\ntries=1\ntries_max=3\nbase_id=abc\ntime_init=0.5\n"
-
-
-@pytest.fixture
-def device(applets: Path, tmp_path: Path) -> Iterator[FakeDevice]:
-    device = FakeDevice(tmp_path / "device", applets)
-    install_ssh(device.base, make_key(tmp_path / "key"))
-    device.install_programs()
-    (device.base / "etc/issue").write_text("base\n")
-    device.boot()
-    (device.rfs / "status").write_text(STATUS)
-    yield device
-    device.stop()
-
-
-@pytest.fixture
-def controller(device: FakeDevice, tmp_path: Path) -> Iterator[Controller]:
-    endpoint = Endpoint(device, tmp_path / "key")
-    endpoint.start()
-    yield Controller(tmp_path, {"device": endpoint})
-    endpoint.stop()
 
 
 def test_info(controller: Controller) -> None:

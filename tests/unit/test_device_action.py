@@ -49,7 +49,7 @@ def test_the_last_line_of_an_error_is_the_reason() -> None:
 
 def test_the_command_line_stays_short_and_the_data_follows_the_script() -> None:
     action = Action({"stdout": "@END\n"})
-    action.run_script(("view", "details"), {"layer": "current"}, b"./name\0")
+    action.run_script(("view", "contents"), {"layer": "current"}, b"./name\0")
     assert len(action.command) < 200
     count = re.search(r"count=(\d+)", action.command)
     assert count is not None
@@ -59,5 +59,5 @@ def test_the_command_line_stays_short_and_the_data_follows_the_script() -> None:
 @pytest.mark.parametrize("value", ["plain", "with 'quotes' and $(commands)", "two\nlines", "back\\slash"])
 def test_variables_reach_the_script_as_they_are(value: str) -> None:
     script = load_script((), {"layer": value})
-    shell = [b"sh", b"-c", script + b'\nprintf %s "$layer"']
-    assert subprocess.run(shell, capture_output=True, check=True).stdout.decode() == value
+    shell = [b"sh", b"-c", script + b'printf %s "$layer"']
+    assert subprocess.run(shell, capture_output=True, check=True).stdout.decode() == "@END\n" + value

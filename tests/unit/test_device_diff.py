@@ -8,7 +8,6 @@ import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import DeviceError
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._diff import (
     Change,
-    Detail,
     WholeTreeNeededError,
     compare,
 )
@@ -62,7 +61,6 @@ def sums(path: bytes, lower: str, merged: str) -> bytes:
 
 def changes_of(*sections: bytes) -> dict[bytes, Change]:
     comparison = compare(parse_layers(MOUNTS + b"".join(sections)))
-    assert not comparison.unsettled
     return {change.path: change for change in comparison.changes}
 
 
@@ -148,16 +146,43 @@ def test_a_name_from_nowhere_means_a_renamed_directory() -> None:
         compare(layers)
 
 
-def test_equal_sizes_without_checksums_need_a_second_look() -> None:
-    layers = parse_layers(
-        MOUNTS
-        + names(b".", b"./big")
-        + records("U", directory(b"."), file(b"./big"))
-        + records("L", directory(b"."), file(b"./big"))
+@pytest.mark.parametrize(
+    ("detail", "kind"),
+    [(b"same\0same\0", "copied_up"), (b"\0differs\0", "modified"), (None, "modified")],
+    ids=["same", "different", "unreadable"],
+)
+def test_equal_sizes_without_checksums(detail: bytes | None, kind: str) -> None:
+    changes = changes_of(
+        names(b".", b"./big"),
+        records("U", directory(b"."), file(b"./big")),
+        records("L", directory(b"."), file(b"./big")),
+        b"@D 1\n./big\0%b\n" % detail if detail else b"",
     )
-    assert compare(layers).unsettled == [b"big"]
-    settled = compare(layers, {b"big": Detail(b"", b"differs")})
-    assert [change.kind for change in settled.changes] == ["modified"]
+    assert changes[b"big"].kind == kind
+
+
+def test_links_have_their_exact_targets() -> None:
+    link = (b"./a", line("lrwxrwxrwx", "./a -> x?y", "3"))
+    changes = changes_of(
+        names(b".", b"./a"),
+        records("U", directory(b"."), link),
+        records("L", directory(b"."), link),
+        b"@D 1\n./a\0x\ny\0x\xffy\0\n",
+    )
+    after = changes[b"a"].after
+    assert after is not None
+    assert (changes[b"a"].kind, after.target) == ("modified", b"x\xffy")
+
+
+def test_attributes_of_an_added_file_are_told() -> None:
+    attributes = b"# file: ./a\nsecurity.capability=0x01\ntrusted.overlay.origin=0x00\n\n"
+    changes = changes_of(
+        names(b".", b"./a"),
+        records("U", directory(b"."), file(b"./a")),
+        records("L", directory(b".")),
+        b"@G gnu\n@X U 1\n./a\0" + attributes + b"\0\n",
+    )
+    assert changes[b"a"].xattrs == ("security.capability",)
 
 
 def test_extended_attributes_of_gnu_getfattr() -> None:

@@ -1,0 +1,21 @@
+# SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2154 # view.sh: view. The caller assigns: deleted attributes owners
+#
+# Makes the changes of a backup in the merged tree. On standard input, one after the other: $deleted
+# bytes of NUL-terminated names to delete, $attributes bytes for setfattr, and a tar archive.
+# owners are commands for the symbolic links, whose owners BusyBox's tar does not restore.
+# Prints @xattrs if the attributes were set.
+[ "$(id -u)" = 0 ] || fail "restoring needs root on the device"
+cd "$view" || exit
+# bs=1: what follows must be left in the pipe.
+dd bs=1 count="$deleted" 2>/dev/null | xargs -0 -r rm -rf -- || fail "cannot delete what the backup deletes"
+dump=$(dd bs=1 count="$attributes" 2>/dev/null)
+tar -x -f - || fail "cannot unpack the backup: is the layer full?"
+eval "$owners"
+# Last, because a change of the owner takes capabilities away. BusyBox's sets nothing binary.
+if setfattr --version >/dev/null 2>&1; then
+	[ -z "$dump" ] || printf '%s\n' "$dump" | setfattr -h --restore=- || fail "cannot set extended attributes"
+	printf '@xattrs\n'
+fi
+sync
