@@ -11,7 +11,7 @@ cd "$view" || exit
 # bs=1: what follows must be left in the pipe.
 dd bs=1 count="$deleted" 2>/dev/null | xargs -0 -r rm -rf -- || fail "cannot delete what the backup deletes"
 dump=$(dd bs=1 count="$attributes" 2>/dev/null)
-tar -x -f - || fail "cannot unpack the backup: is the layer full?"
+tar -x -f - || fail "cannot unpack the backup: is the layer full or read-only?"
 eval "$owners"
 # Last, because a change of the owner takes capabilities away. BusyBox's sets nothing binary.
 if setfattr --version >/dev/null 2>&1; then

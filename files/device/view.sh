@@ -28,7 +28,9 @@ fi
 
 view=
 cleanup() {
-	[ -z "$view" ] || { umount "$view"; rmdir "$view"; }
+	# The script may be in it, and something that it started may still be.
+	cd /
+	[ -z "$view" ] || { umount "$view" 2>/dev/null || umount -l "$view"; rmdir "$view"; }
 }
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM PIPE

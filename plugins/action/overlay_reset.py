@@ -63,7 +63,8 @@ class ActionModule(DeviceAction):
         if self._task.check_mode or not wanted:
             return {**result, "changed": bool(wanted)}
         requested = self._request(wanted, arguments)
-        return {**result, **requested, "changed": requested["changed"] or "backup" in result}
+        saved = "backup" in result and result["backup"]["changed"]
+        return {**result, **requested, "changed": requested["changed"] or saved}
 
     def _plan(self, one: Inspected, arguments: dict[str, Any]) -> Plan:
         return plan_reset(

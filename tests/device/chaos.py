@@ -166,6 +166,7 @@ def device_of(applets: Path, overlay_options: str = "") -> Iterator[FakeDevice]:
 def runner(device: FakeDevice) -> Callable[[tuple[str, ...], dict[str, str | bytes], bytes], bytes]:
     def run(names: tuple[str, ...], variables: dict[str, str | bytes], data: bytes) -> bytes:
         output = device.shell(load_script(names, variables), data)
+        assert ".overlay-view." not in Path("/proc/mounts").read_text()
         assert output.endswith(b"@END\n")
         return output[: -len(b"@END\n")]
 

@@ -38,7 +38,8 @@ class Endpoint:
         self.device = device
         self.key = key
         self.port = free_port()
-        self._stopping = False
+        # Whether it comes back after a reboot.
+        self.boots = True
         self._keeper = threading.Thread(target=self._serve, daemon=True)
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +53,7 @@ class Endpoint:
         raise TimeoutError(f"dropbear does not listen on port {self.port}")
 
     def _serve(self) -> None:
-        while not self._stopping:
+        while self.boots:
             self.device.new_boot_id()
             self._server = subprocess.Popen(
                 SERVE.format(root=self.device.root, port=self.port).split(),
@@ -63,7 +64,7 @@ class Endpoint:
             self._server.wait()
 
     def stop(self) -> None:
-        self._stopping = True
+        self.boots = False
         if self._server is not None:
             self._server.kill()
         self._keeper.join()

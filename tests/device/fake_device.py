@@ -113,6 +113,13 @@ class FakeDevice:
         mount("-t", "proc", "proc", self.root / "proc")
         mount("--bind", "/dev", self.root / "dev")
 
+    def mount_plain(self) -> None:
+        """A system without overlay."""
+        mount("--bind", self.base, self.root)
+        mount("--bind", self.applets, self.root / "bin")
+        mount("-t", "proc", "proc", self.root / "proc")
+        mount("--bind", "/dev", self.root / "dev")
+
     def halt(self) -> None:
         """Take the running system down; mount_overlay() is the next boot."""
         subprocess.run(["umount", "-l", self.root], check=True)

@@ -100,7 +100,7 @@ def test_reset_of_a_full_device_says_so(controller: Controller, device: FakeDevi
     (device.root / "etc/mine").write_text("")
     device.fill()
     result = controller.module("overlay_reset", {"keep": ["/x"]})
-    assert "is the file system full?" in result["msg"]
+    assert "is the file system full or read-only?" in result["msg"]
 
 
 def test_reboot_comes_back_in_another_boot(controller: Controller) -> None:
