@@ -6,7 +6,6 @@
 # input; wanted=layer, after diff.sh, all that the upper layer holds (@A; absent where directories
 # were renamed, because the layer's names are not the merged tree's then). As many names as one
 # command line holds make one archive, so that hard links stay hard links.
-[ "$(id -u)" = 0 ] || fail "archiving needs root on the device"
 # What a running system may have deleted meanwhile, and what no archive holds.
 # shellcheck disable=SC2016
 present='for f do if { [ -e "$f" ] || [ -L "$f" ]; } && [ ! -S "$f" ]; then printf "%s\0" "$f"; fi; done'

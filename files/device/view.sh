@@ -25,6 +25,7 @@ if [ ! -d "$lower" ] || [ ! -d "$upper" ]; then
 	printf '@END\n'
 	exit 0
 fi
+[ "$(id -u)" = 0 ] || fail "looking at the layers needs root on the device"
 
 view=
 cleanup() {
@@ -49,5 +50,5 @@ if [ "$layer" = current ]; then
 	mount -o bind "$directory" "$view"
 else
 	mount -t overlay -o "ro,lowerdir=$upper:$lower" overlay "$view"
-fi || { rmdir "$view"; view=; fail "cannot look at the merged tree: are you root on the device?"; }
+fi || { rmdir "$view"; view=; fail "cannot mount the merged tree to look at it"; }
 export lower upper view

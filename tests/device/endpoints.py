@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -29,6 +31,10 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 class Endpoint:
@@ -62,6 +68,13 @@ class Endpoint:
                 stderr=subprocess.DEVNULL,
             )
             self._server.wait()
+
+    def hang_up(self) -> None:
+        """End the sessions, and with them their connections, from outside; what they started goes on."""
+        assert self._server is not None
+        (dropbear,) = children(self._server.pid)
+        for session in children(dropbear):
+            os.kill(session, signal.SIGKILL)
 
     def stop(self) -> None:
         self.boots = False

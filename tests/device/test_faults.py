@@ -8,7 +8,10 @@ import gzip
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._archive import make_backup
@@ -17,22 +20,32 @@ from ansible_collections.br2.readonly_rootfs.tests.device.controller import Cont
 from ansible_collections.br2.readonly_rootfs.tests.device.endpoints import Endpoint
 from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice, mount
 
-# A program that BusyBox has no applet for; it ends the session, whose dropbear is above all shells.
-HANG_UP = r"""#!/bin/sh
-pid=$$
-while parent=$(sed -n 's/^PPid:.//p' "/proc/$pid/status"); [ "$parent" != 1 ]; do pid=$parent; done
-kill -9 "$pid"
-sleep 1
-"""
+# Programs that BusyBox has no applet for are the places to stop at: getfattr when the layer is read,
+# setfattr at the end of a restore.
+STOP = "#!/bin/sh\n: >/media/rfs/here\nsleep 3\n"
 CHANGING = ["overlay_reset", "overlay_backup", "overlay_commit"]
 
 
-def break_off(device: FakeDevice, name: str) -> Path:
-    program = device.base / "usr/bin" / name
+@contextmanager
+def cut_off_at(device: FakeDevice, endpoint: Endpoint, name: str) -> Iterator[None]:
+    program = device.root / "usr/bin" / name
     program.parent.mkdir(exist_ok=True)
-    program.write_text(HANG_UP)
+    program.write_text(STOP)
     program.chmod(0o755)
-    return program
+
+    def cut() -> None:
+        for _ in range(600):
+            if (device.rfs / "here").exists():
+                endpoint.hang_up()
+                return
+            time.sleep(0.1)
+
+    thread = Thread(target=cut)
+    thread.start()
+    yield
+    thread.join()
+    program.unlink()
+    (device.rfs / "here").unlink()
 
 
 def arguments_of(module: str, directory: Path) -> dict[str, str]:
@@ -134,13 +147,12 @@ def test_a_reset_after_its_backup(controller: Controller, device: FakeDevice, tm
 
 @pytest.mark.parametrize("module", CHANGING)
 def test_a_connection_lost_half_way(
-    controller: Controller, device: FakeDevice, tmp_path: Path, module: str
+    controller: Controller, device: FakeDevice, endpoint: Endpoint, tmp_path: Path, module: str
 ) -> None:
     (device.root / "etc/issue").write_text("user\n")
-    break_off(device, "getfattr")
     mounts = Path("/proc/mounts").read_text()
-    result = controller.module(module, arguments_of(module, tmp_path))
-    assert result["unreachable"]
+    with cut_off_at(device, endpoint, "getfattr"):
+        assert controller.module(module, arguments_of(module, tmp_path))["unreachable"]
     assert not (device.state / "reset").exists()
     assert not (tmp_path / "backup.tar.gz").exists()
     assert not (tmp_path / "overlay").exists()
@@ -153,15 +165,14 @@ def test_a_connection_lost_half_way(
 
 
 def test_a_restore_that_is_cut_off_can_be_repeated(
-    controller: Controller, device: FakeDevice, tmp_path: Path
+    controller: Controller, device: FakeDevice, endpoint: Endpoint, tmp_path: Path
 ) -> None:
     (device.root / "etc/issue").write_text("user\n")
     backup = {"src": str(tmp_path / "backup.tar.gz")}
     controller.module("overlay_backup", {"dest": backup["src"]})
     (device.root / "etc/issue").unlink()
-    program = break_off(device, "setfattr")
-    assert controller.module("overlay_restore", backup)["unreachable"]
-    program.unlink()
+    with cut_off_at(device, endpoint, "setfattr"):
+        assert controller.module("overlay_restore", backup)["unreachable"]
     assert controller.module("overlay_restore", backup)["changed"] is True
     assert (device.root / "etc/issue").read_text() == "user\n"
 
@@ -174,7 +185,7 @@ def test_somebody_else_than_root(controller: Controller, device: FakeDevice, end
     inventory["devices"]["hosts"]["device"]["ansible_user"] = "guest"
     controller.inventory.write_text(json.dumps(inventory))
     assert controller.module("overlay_info")["info"]["layer"] == "persistent"
-    assert "are you root on the device?" in controller.module("overlay_diff")["msg"]
+    assert "needs root on the device" in controller.module("overlay_diff")["msg"]
     assert "rebooting needs root on the device" in controller.module("device_reboot")["msg"]
 
 
