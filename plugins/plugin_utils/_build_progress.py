@@ -53,6 +53,7 @@ class Watch:
         self.last_time = float(job.get("started") or 0.0)
         self.last_said = self.begin
         self.current = "starting"
+        self.steps: list[str] = []
         self.done = 0
         if job.get("attached"):
             self.say("a build is running here already: watching it")
@@ -75,23 +76,32 @@ class Watch:
 
     def read(self, output: str) -> bool:
         """Take in what the probe printed; True when the build has ended."""
-        latest = ""
         ended = False
         for line in output.splitlines():
             if match := _TIME.match(line):
-                if match[2] == "start" and float(match[1]) > self.last_time and match[3] in _WORDS:
+                if float(match[1]) > self.last_time and match[3] in _WORDS:
                     self.last_time = float(match[1])
-                    latest = f"{match[4]} {_WORDS[match[3]]}"
+                    self._step(f"{match[4]} {_WORDS[match[3]]}", match[2] == "start")
             elif line.startswith("@done "):
                 self.done = int(line.split()[1])
             elif line == "@ended":
                 ended = True
-        if latest and latest != self.current:
+        # Packages are built side by side: what began last may have ended while another still runs.
+        latest = self.steps[-1] if self.steps else self.current
+        if not self.steps and self.done >= self.job["total"] > 0:
+            latest = "images"
+        if latest != self.current:
             self.current = latest
             self.say(self._line())
         elif self.now() - self.last_said > _HEARTBEAT:
             self.say(self._line())
         return ended
+
+    def _step(self, step: str, begins: bool) -> None:
+        if begins:
+            self.steps.append(step)
+        elif step in self.steps:
+            self.steps.remove(step)
 
     def _line(self) -> str:
         elapsed = self.now() - float(self.job.get("started") or self.begin)

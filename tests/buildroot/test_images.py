@@ -41,10 +41,12 @@ def site() -> Iterator[Path]:
         yield root
 
 
-def build(site: Path, **variables: Any) -> str:
+def build(site: Path, inventory: str = "localhost,", **variables: Any) -> str:
+    # A host's own variables must win where it has any.
+    output = {} if "build_hosts" in variables else {"image_output_dir": str(site / "output")}
     given = {
         "ansible_python_interpreter": sys.executable,
-        "image_output_dir": str(site / "output"),
+        **output,
         "buildroot_dir": str(site / "tree"),
         "buildroot_user": USER,
         # The fixture's kernel is none.
@@ -54,7 +56,7 @@ def build(site: Path, **variables: Any) -> str:
     }
     command = [
         str(Path(sys.executable).with_name("ansible-playbook")),
-        "--inventory=localhost,",
+        f"--inventory={inventory}",
         "--connection=local",
         f"--extra-vars={json.dumps(given)}",
         str(ROOT / "playbooks/build.yml"),
@@ -93,6 +95,23 @@ def test_from_a_board_to_images_and_back_to_nothing(site: Path) -> None:
     after = json.loads((images / "manifest.json").read_text())
     assert after["base_id"] != manifest["base_id"]
     assert after["files"]["sdcard.img"]["sha256"] != manifest["files"]["sdcard.img"]["sha256"]
+
+
+def test_several_boards_over_several_hosts(site: Path) -> None:
+    """One inventory, one run: each host builds the board that it is given."""
+    boards = {"builder-1": "qemu_x86_64", "builder-2": "qemu_aarch64"}
+    hosts = {
+        name: {"ansible_connection": "local", "image_board": board, "image_output_dir": str(site / name)}
+        for name, board in boards.items()
+    }
+    inventory = site / "hosts.json"
+    inventory.write_text(json.dumps({"builders": {"hosts": hosts}}))
+    text = build(site, inventory=str(inventory), build_hosts="builders")
+    assert text.count("failed=0") == len(boards)
+    for name, board in boards.items():
+        (made,) = (site / name).iterdir()
+        assert made.name == board
+        assert json.loads((made / "images/manifest.json").read_text())["board"] == board
 
 
 def test_sources_only(site: Path) -> None:

@@ -39,6 +39,19 @@ def test_steps_of_an_earlier_build_are_not_repeated() -> None:
     assert said == []
 
 
+def test_what_still_runs_is_shown_when_what_began_later_has_ended() -> None:
+    seen, said = watch(Clock())
+    seen.read("1001.0:start:build               : linux\n1002.0:start:build               : zlib\n")
+    seen.read("1003.0:end  :build               : zlib\n@done 1\n")
+    assert said == ["[build1] 0/112 zlib building, 0:00", "[build1] 1/112 linux building, 0:00"]
+
+
+def test_when_all_packages_are_done_the_images_are_made() -> None:
+    seen, said = watch(Clock(), total=2)
+    seen.read("@done 2\n@running\n")
+    assert said == ["[build1] 2/2 images, 0:00"]
+
+
 def test_the_estimate_counts_down() -> None:
     clock = Clock()
     seen, said = watch(clock, estimate=1800.0)
