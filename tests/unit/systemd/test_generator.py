@@ -43,8 +43,10 @@ def test_the_mount_unit_is_ordered_and_laid_out(target: Target) -> None:
     assert unit["Unit"]["DefaultDependencies"] == ["no"]
     assert unit.words("Unit", "Before") == ["local-fs.target", "umount.target"]
     assert unit.words("Unit", "Conflicts") == ["umount.target"]
-    assert unit.words("Unit", "Requires") == unit.words("Unit", "After") == ["overlay-dir@var.service"]
-    assert "BindsTo" not in unit["Unit"]
+    for key in ("Wants", "After", "PartOf"):
+        assert "overlay-dir@var.service" in unit.words("Unit", key)
+    assert "ConditionPathExists" in unit["Unit"]
+    assert not {"BindsTo", "Requires"} & set(unit["Unit"])
     assert unit["Mount"]["Where"] == ["/var"]
     assert unit["Mount"]["Type"] == ["overlay"]
     options = unit["Mount"]["Options"][0].split(",")
@@ -54,6 +56,16 @@ def test_the_mount_unit_is_ordered_and_laid_out(target: Target) -> None:
     wanted = generated.normal / "local-fs.target.wants/var.mount"
     assert wanted.is_symlink()
     assert wanted.resolve() == generated.normal / "var.mount"
+
+
+def test_what_reads_etc_early_waits_for_its_overlay(target: Target) -> None:
+    target.ask("/etc")
+    target.ask("/var")
+    generated = target.generate()
+    assert "systemd-networkd.service" in generated.unit("etc.mount").words("Unit", "Before")
+    assert "systemd-networkd.service" not in generated.unit("var.mount").words("Unit", "Before")
+    machine_id = generated.unit("overlay-dir-mounts@etc.service.d/50-overlay-dirs.conf")
+    assert "systemd-networkd.service" in machine_id.words("Unit", "Before")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def run(shell: list[str], tmp_path: Path, base: Path) -> Run:
     prologue = f"""
         set -eu
         mount -t tmpfs tmpfs /run
-        name='{name}' base='{base}'
+        name='{name}' base='{base}' library='{library}'
         place=/run/buildroot/mounts/$name status=/run/readonly-rootfs/$name/status
         overlay_dir() {{ {" ".join(shell)} '{library}/overlay-dir' "$1" "$name" "$base" 2>&1; }}
         mount_overlay() {{
@@ -123,6 +123,25 @@ def test_what_was_mounted_in_the_directory_is_mounted_in_the_overlay(run: Run) -
     assert said.split()[1] == "rw,nosuid,noexec"
 
 
+def test_a_mounted_file_is_moved_into_the_overlay_and_back(run: Run) -> None:
+    run(
+        """
+        echo id >/run/id; : >"$base/id"; mount -o bind /run/id "$base/id"; mount -o remount,bind,ro "$base/id"
+        before=$(cut -d' ' -f5- /proc/self/mountinfo)
+        overlay_dir open
+        ! grep -q 'dir/id ' /proc/mounts || test ! -s "$base/id"
+        mount_overlay; overlay_dir mounts
+        test "$(cat "$base/id")" = id
+        ! ( echo x >"$base/id" ) 2>/dev/null
+        umount "$base/id"
+        test ! -s "$base/id"
+        umount "$base"
+        overlay_dir close
+        test "$(cut -d' ' -f5- /proc/self/mountinfo)" = "$before"
+        """
+    )
+
+
 def test_without_a_backing_the_layer_is_a_tmpfs(run: Run) -> None:
     said = run('overlay_dir open; cat "$status"; stat -f -c %T "$place"')
     assert "layer=tmpfs\nreason=\n" in said
@@ -177,6 +196,40 @@ def test_a_request_resets_the_layer_once_and_keeps_what_it_names(run: Run) -> No
     assert said.startswith("foobar\nk\n")
     assert "reset=yes\n" in said
     assert "reset=no\n" in run(again + 'cat "$status"')
+
+
+def test_when_no_layers_can_be_made_nothing_is_mounted_and_the_mount_is_skipped(run: Run) -> None:
+    run(
+        """
+        before=$(cut -d' ' -f5- /proc/self/mountinfo)
+        mkdir -p /run/buildroot/mounts; : >"$place"
+        overlay_dir open && exit 1
+        rm "$place"
+        echo 'make_layer() { return 1; }' >>"$library/layer.sh"
+        overlay_dir open && exit 1
+        echo 'know_filesystem() { return 1; }' >>"$library/mount.sh"
+        overlay_dir open && exit 1
+        test "$(cut -d' ' -f5- /proc/self/mountinfo)" = "$before"
+        test ! -e "$status"
+        """
+    )
+
+
+def test_where_the_kernel_stacks_no_more_overlays_none_is_mounted(run: Run) -> None:
+    run(
+        """
+        for level in 1 2; do
+            mkdir -p /run/$level/upper /run/$level/work /run/$level/merged
+            mount -t overlay -o \
+                "lowerdir=$base,upperdir=/run/$level/upper,workdir=/run/$level/work" overlay /run/$level/merged
+            base=/run/$level/merged
+        done
+        before=$(cut -d' ' -f5- /proc/self/mountinfo)
+        overlay_dir open && exit 1
+        test "$(cut -d' ' -f5- /proc/self/mountinfo)" = "$before"
+        test ! -e "$status"
+        """
+    )
 
 
 def test_closing_unmounts_all_that_opening_mounted(run: Run) -> None:
