@@ -20,6 +20,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_progres
     pause,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._flash_transfer import (
+    check_command,
     companions,
     install_command,
     is_address,
@@ -49,7 +50,7 @@ class ActionModule(ActionBase):
         return self._watched(args, task_vars)
 
     def _bring(self, image: Path, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Put the image and its block map on the station, once for each content."""
+        """Put the image and its block map on the station, unless they are there and whole."""
         if not image.is_file():
             raise AnsibleActionFail(f"{image}: there is no such image on the controller")
         files = companions(image, args.get("bmap"))
@@ -60,7 +61,8 @@ class ActionModule(ActionBase):
         for name, path in files.items():
             digest = sha256(path)
             target = f"{cache}/{digest}/{path.name}"
-            if not self._remote_file_exists(target):  # type: ignore[no-untyped-call]
+            kept = self._low_level_execute_command(check_command(target, digest))  # type: ignore[no-untyped-call]
+            if kept["rc"]:
                 self._upload(path, digest, target, task_vars)
             placed[name] = target
         return {**placed, "remote_src": True}

@@ -27,14 +27,20 @@ def fetch(image: str, checksum: str, cache: Path) -> Path:
         raise FlashError("image", f"{image}: without TLS the image needs a checksum")
     name = Path(urlsplit(image).path).name or "image"
     kept = cache / "images" / (checksum.lower().rpartition(":")[2] or "unchecked") / name
-    if checksum and kept.is_file():
-        # It is checked again when it is opened.
+    if checksum and _is_whole(kept, checksum):
         return kept
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         return _load(image, checksum, kept)
     except OSError as error:
         raise FlashError("image", f"{image}: cannot be loaded ({error})") from error
+
+
+def _is_whole(kept: Path, checksum: str) -> bool:
+    try:
+        return kept.is_file() and bool(check_sum(kept, checksum))
+    except FlashError:
+        return False
 
 
 def _load(image: str, checksum: str, kept: Path) -> Path:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_image import neighbour
 
@@ -33,10 +33,16 @@ def sha256(path: Path) -> str:
     return total.hexdigest()
 
 
+def check_command(path: str, digest: str) -> str:
+    """Whether a file of a station still is what it was, for the shell there."""
+    return f"echo {digest}'  '{shlex.quote(path)} | sha256sum -c - >/dev/null 2>&1"
+
+
 def install_command(arrived: str, digest: str, target: str) -> str:
     """Put a file that arrived at its place in the cache, whole or not at all, for the shell of a station."""
-    arrived, part, target = (shlex.quote(path) for path in (arrived, f"{target}.part", target))
+    part = f"{target}.part"
+    place, kept = shlex.quote(str(PurePosixPath(target).parent)), shlex.quote(target)
     return (
-        f'umask 022 && mkdir -p "$(dirname {target})" && cp {arrived} {part}'
-        f" && echo {digest}'  '{part} | sha256sum -c - >/dev/null && mv {part} {target}"
+        f"umask 022 && mkdir -p {place} && cp {shlex.quote(arrived)} {shlex.quote(part)}"
+        f" && {check_command(part, digest)} && mv {shlex.quote(part)} {kept}"
     )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import lzma
@@ -11,6 +12,9 @@ import os
 import random
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -184,11 +188,43 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         fetch("http://example.org/sdcard.img", "", tmp_path)
 
 
-def test_a_kept_image_is_not_loaded_again(tmp_path: Path) -> None:
-    kept = tmp_path / "images/abc/sdcard.img"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"x")
-    assert fetch("http://host.invalid/sdcard.img", "sha256:abc", tmp_path) == kept
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """An address, and the directory that is served there."""
+    place = tmp_path / "served"
+    place.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(place))) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}", place
+        http.shutdown()
+
+
+def test_an_image_from_the_network_is_loaded_once(server: tuple[str, Path], tmp_path: Path) -> None:
+    address, place = server
+    (place / "sdcard.img").write_bytes(CONTENT)
+    checksum = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+    kept = fetch(f"{address}/sdcard.img", checksum, tmp_path / "cache")
+    assert kept.read_bytes() == CONTENT
+    (place / "sdcard.img").unlink()
+    assert fetch(f"{address}/sdcard.img", checksum, tmp_path / "cache") == kept
+    kept.write_bytes(CONTENT[1:])
+    with pytest.raises(FlashError, match="cannot be loaded"):
+        fetch(f"{address}/sdcard.img", checksum, tmp_path / "cache")
+    (place / "sdcard.img").write_bytes(CONTENT)
+    assert fetch(f"{address}/sdcard.img", checksum, tmp_path / "cache").read_bytes() == CONTENT
+
+
+def test_a_wrong_image_from_the_network_is_not_kept(server: tuple[str, Path], tmp_path: Path) -> None:
+    address, place = server
+    (place / "sdcard.img").write_bytes(CONTENT)
+    with pytest.raises(FlashError, match="expected 0000"):
+        fetch(f"{address}/sdcard.img", f"sha256:{'0' * 64}", tmp_path / "cache")
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.skipif(not (shutil.which("gpg") and shutil.which("gpgv")), reason="gpg or gpgv is not installed")
