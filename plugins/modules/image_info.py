@@ -30,18 +30,8 @@ options:
       - Directory for the unpacked image while the module runs.
       - By default E(BR2_CACHE_DIR), or C(~/.cache/br2-readonly-rootfs).
     type: path
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
-seealso:
-  - module: br2.readonly_rootfs.sdcard_flash
+extends_documentation_fragment:
+  - br2.readonly_rootfs._info
 """
 
 EXAMPLES = r"""

@@ -70,22 +70,13 @@ options:
     description: How many seconds to wait. The module fails when they have passed.
     type: int
     default: 600
+extends_documentation_fragment:
+  - br2.readonly_rootfs._info
 attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: N/A
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
   platform:
     support: full
     platforms: linux
     description: The station runs Linux.
-seealso:
-  - module: br2.readonly_rootfs.sdcard_flash
 """
 
 EXAMPLES = r"""
