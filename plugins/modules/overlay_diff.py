@@ -45,7 +45,8 @@ attributes:
     details: Nothing is changed.
   diff_mode:
     support: full
-    details: Shows both versions of small text files, and the attributes of everything else.
+    details: Shows both versions of small text files that all users may read, and the attributes of everything
+      else.
   idempotent:
     support: full
     details: Nothing is changed.

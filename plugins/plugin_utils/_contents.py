@@ -57,9 +57,12 @@ def text_diffs(
     changes = [change for change in changes if change.kind != "copied_up"]
     chosen, total = [], 0
     for change in changes:
-        sizes = [entry.size for entry in (change.before, change.after) if entry and entry.type == "file"]
+        files = [entry for entry in (change.before, change.after) if entry and entry.type == "file"]
+        sizes = [entry.size for entry in files]
         if not sizes or change.kind == "metadata" or max(sizes) > limit or total + sum(sizes) > TEXT_TOTAL:
             continue
+        if not all(entry.mode & 0o004 for entry in files):
+            continue  # A log is no place for keys and password hashes.
         chosen.append(overlay.inner(change.path))
         total += sum(sizes)
     contents = fetch_contents(overlay.bind(run), layer, chosen) if chosen else Contents({}, {})
@@ -68,11 +71,15 @@ def text_diffs(
 
 def _text_diff(change: Change, path: bytes, contents: Contents) -> dict[str, Any]:
     facts = describe_change(change)
+    before = _side(change.before, contents.base.get(path), facts["before"])
+    after = _side(change.after, contents.merged.get(path), facts["after"])
+    if before == after and change.kind == "modified":
+        after += "(other content)\n"  # Of which nothing is shown; equal sides would not be either.
     return {
         "before_header": f"{shown(change.path)} (base)",
         "after_header": f"{shown(change.path)} ({change.kind})",
-        "before": _side(change.before, contents.base.get(path), facts["before"]),
-        "after": _side(change.after, contents.merged.get(path), facts["after"]),
+        "before": before,
+        "after": after,
     }
 
 

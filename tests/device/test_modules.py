@@ -44,6 +44,16 @@ def test_diff_shows_what_was_done(controller: Controller, device: FakeDevice) ->
     assert "\n-base\n+user\n" in controller.output
 
 
+def test_diff_shows_no_secrets(controller: Controller, device: FakeDevice) -> None:
+    (device.base / "etc/shadow").write_text("root:base-secret:::::::\n")
+    (device.base / "etc/shadow").chmod(0o640)
+    (device.root / "etc/shadow").write_text("root:user-secret:::::::\n")
+    result = controller.module("overlay_diff", {"paths": ["/etc"]}, "--diff")
+    assert result["counts"] == {"modified": 1}
+    assert "+++ after: /etc/shadow (modified)\n" in controller.output
+    assert "secret" not in controller.output
+
+
 def test_diff_leaves_nothing_behind(controller: Controller, device: FakeDevice) -> None:
     mounts = Path("/proc/mounts").read_text()
     assert controller.module("overlay_diff")["changes"] == []
