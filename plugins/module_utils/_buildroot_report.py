@@ -49,10 +49,12 @@ def sbom(tree: Tree, downloads: Path, name: str, version: str) -> str:
         (Path(empty) / _SPDX).parent.mkdir()
         (Path(empty) / _SPDX).write_text('{"enum": []}', encoding="utf-8")
         directory = downloads if (downloads / _SPDX).is_file() else Path(empty)
+        # It calls make itself, which would want a directory in Buildroot's tree, perhaps another user's.
+        extra = {**tree.trusted(), "BR2_DL_DIR": str(directory), "MAKEFLAGS": f" -- O={tree.output}"}
         done = subprocess.run(
             [str(generator), "--project-name", name, "--project-version", version],
             input=information,
-            env=environment(os.environ, {**tree.trusted(), "BR2_DL_DIR": str(directory)}),
+            env=environment(os.environ, extra),
             cwd=tree.source,
             capture_output=True,
             encoding="utf-8",

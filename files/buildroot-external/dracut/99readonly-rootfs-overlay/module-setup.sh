@@ -88,6 +88,12 @@ install() {
         fi
     done
 
+    # Buildroot's link for musl is right only where libc.so is in /lib.
+    local loader
+    for loader in "${dracutsysrootdir-}"/lib/ld-musl-*.so.1; do
+        [[ ! -L $loader ]] || ln -sf "$(readlink "$loader")" "$initdir/lib/${loader##*/}"
+    done
+
     # By cp: dracut's inst looks for sources in the sysroot.
     local lib=${initdir:?}/usr/lib/readonly-rootfs
     mkdir -p "$lib" "$initdir"/{dev,proc,sys,etc,newroot,media/rfs}
