@@ -48,8 +48,8 @@ lint: venv ## all static checks, side by side
 	@.ci/stages lint-ruff+lint-mypy+lint-yaml+lint-ansible+lint-shell+lint-spelling+lint-licences
 
 .PHONY: lint-all
-lint-all: venv ## ... and ansible-test with every ansible-core whose Python is here
-	@.ci/stages lint lint-sanity-2.19+lint-sanity-2.20 lint-sanity-2.21
+lint-all: venv ## ... those of Galaxy, and ansible-test with every ansible-core whose Python is here
+	@.ci/stages lint+lint-docs+lint-galaxy lint-sanity-2.19+lint-sanity-2.20 lint-sanity-2.21
 
 .PHONY: lint-ruff lint-mypy lint-yaml lint-ansible lint-shell lint-spelling lint-licences
 lint-ruff:
@@ -64,10 +64,16 @@ lint-ansible:
 lint-shell:
 	@shellcheck files/device/*.sh $$(git ls-files -z | xargs -0 awk 'FNR == 1 && /^#!.*sh$$/ {print FILENAME} {nextfile}' 2>/dev/null)
 lint-spelling:
-	@codespell
+	@git grep -zIl '' | xargs -0 codespell
 lint-licences:
 	@reuse lint --lines
 
+.PHONY: lint-docs lint-galaxy
+lint-docs:
+	@.ci/tool docs antsibull-changelog lint
+	@.ci/tool docs antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs dependent .
+lint-galaxy:
+	@.ci/galaxy
 lint-sanity-%:
 	@.ci/sanity $* || [ $$? = 77 ]
 
@@ -98,6 +104,10 @@ test-molecule: venv ## boot whole images in QEMU, judged over ssh; BR2_IMAGES na
 .PHONY: test-collection
 test-collection: venv ## the collection as installed: documented, built with, flashed, run by ansible-runner
 	@pytest -n 0 tests/collection
+
+.PHONY: docs
+docs: ## the documentation as a site, in output/docs/html
+	@.ci/docs
 
 .PHONY: bench-flash
 bench-flash: venv ## figures: flashing against its peers; needs root

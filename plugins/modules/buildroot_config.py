@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: buildroot_config
 short_description: Configure a Buildroot output directory, and fail when a symbol is lost
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Merges a defconfig, fragments and single symbols, lets Kconfig complete them, and puts the resulting
     C(.config) into the output directory.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: buildroot_job
 short_description: Start, judge or end a build in the background
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - The build host's part of M(br2.readonly_rootfs.buildroot_make), which is what playbooks use. On its own
     it serves whoever wants to start a build and come back for it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: buildroot_make
 short_description: Build a configured Buildroot output directory, watched from the terminal
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Builds what changed since the last build and reports progress while it runs, for example
     C([build1] 37/112 busybox building, 12:40, about 21 min left).

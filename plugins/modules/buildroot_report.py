@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: buildroot_report
 short_description: Write the SBOM and the report of a build
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes C(sbom.cdx.json), the CycloneDX document of Buildroot's own generator, and C(index.html), a page
     with the images, the packages, and pictures of build time and size by package.

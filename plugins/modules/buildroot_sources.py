@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: buildroot_sources
 short_description: Download the sources of a configuration, or carry them to a host without a network
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - With O(state=downloaded) Buildroot brings and checks every source that the configuration needs
     (C(make source)), and they may be packed into one archive.

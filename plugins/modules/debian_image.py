@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: debian_image
 short_description: Build overlay images from the distribution's packages
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Makes kernel, initramfs, read-only root file system, C(sdcard.img) and C(manifest.json) from Debian
     packages, without root and without running anything of the target's architecture.

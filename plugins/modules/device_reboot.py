@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: device_reboot
 short_description: Reboot a device without Python and wait for it
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reboots a device and waits until it answers from another boot, told by the kernel's boot ID.
 author: br2.readonly_rootfs contributors (!UNKNOWN)

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: device_wait
 short_description: Wait until a device without Python answers
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Waits until a device accepts a connection and runs a shell, and tells which boot it is in.
   - With O(not_boot_id), waits for the next boot after that one.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: external_tree
 short_description: Render this collection's BR2_EXTERNAL tree for a board
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes the C(BR2_EXTERNAL) tree of this collection for one board into a directory on the build host.
     Templates are rendered on the controller; the build host needs only Python.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_info
 short_description: Tell what is in a disk image
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads any disk image, raw or compressed, of this collection or not - partitions, file systems, checksum,
     and how many bytes must be written, must be zero, or do not matter.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_manifest
 short_description: Check, map and describe a directory of built images
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - The last step of a build by any builder. Checks that kernel, C(rootfs.cpio), root file system,
     C(overlay.ext4), C(sdcard.img) and C(start-qemu.sh) are there, writes C(sdcard.img.bmap), and at last

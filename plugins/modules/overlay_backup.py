@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_backup
 short_description: Save what the user's layer of a device changes
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes a compressed tar archive of everything that differs from the base, with owners, modes, times, links
     and device nodes, and with a whiteout for everything deleted.

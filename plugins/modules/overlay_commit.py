@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_commit
 short_description: Bring a device's changes into the next image
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes what the user's layer changes into a rootfs overlay directory on the controller. With the directory
     in C(image_rootfs_overlays) both builders make images that contain the changes, so that a device of that

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_confirm
 short_description: Confirm that a device's boot came up well, or let it try its layer again
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Runs the device's C(overlay-confirm). A boot that nobody confirms counts as failed; after some of them the
     device comes up without the user's layer.

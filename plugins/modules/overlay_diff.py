@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_diff
 short_description: List what the user's layer of a device changes in its base
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Compares the running system, without what is mounted on top of it, to its read-only base. Applying the
     list to

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_info
 short_description: Tell which layer a device runs on, and why
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads what the init left in its status file, the mounts, and how full the writable layer is.
   - Sets the same as the fact C(ansible_facts.readonly_rootfs).

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_report
 short_description: Write a fleet's drift as JSON and as one HTML page
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Groups what M(br2.readonly_rootfs.overlay_diff) returned for many devices by device, path and package.
   - Writes C(report.json), and C(report.html), which needs no other file and no network. Its date is that of

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_reset
 short_description: Give a device its factory state back, as a whole or by path
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Requests that the init discards the user's layer at the next boot, and reboots the device if asked to.
     The init does it atomically; see the boot documentation.

@@ -10,7 +10,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: overlay_restore
 short_description: Give a device the changes of a backup
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Makes the changes that M(br2.readonly_rootfs.overlay_backup) saved, on the same device or on another one
     with the same base, through the running system. Reboot for all programs to see them.

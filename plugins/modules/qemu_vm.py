@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: qemu_vm
 short_description: Run a virtual machine in QEMU
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Starts, stops and removes a virtual machine from a kernel and disk images.
   - The machine is a directory. It holds a description of what runs, the console's log, the

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sdcard_flash
 short_description: Write a disk image to many SD cards at once, and prove it
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes one image to one or many cards of a flashing station. The cards are written in parallel, each at
     its own pace; a card's failure does not stop the others.

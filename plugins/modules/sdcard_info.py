@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sdcard_info
 short_description: List the disks of a flashing station, and which of them may be flashed
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Lists the whole disks of a station with their identity, what is on them, and every reason for which
     M(br2.readonly_rootfs.sdcard_flash) would refuse them.

@@ -17,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "br2.readonly_rootfs."
+RELEASES = yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text())["releases"]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 
 
@@ -38,7 +39,7 @@ def documents() -> dict[str, t.Any]:
 def test_contract_is_told(module: str) -> None:
     doc = documents()[PREFIX + module]["doc"]
     assert doc["short_description"]
-    assert doc["version_added"]
+    assert doc["version_added"] in RELEASES
     for attribute in ("check_mode", "diff_mode", "idempotent"):
         assert doc["attributes"][attribute]["support"] in ("full", "partial", "none", "N/A")
         assert doc["attributes"][attribute]["description"]

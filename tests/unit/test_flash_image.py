@@ -178,7 +178,7 @@ def test_a_map_of_small_blocks_is_taken_in_whole_ones(tmp_path: Path) -> None:
         f'<bmap version="1.2"><ImageSize>{ours.size}</ImageSize><BlockSize>512</BlockSize>'
         f"<BlockMap><Range>{block}</Range></BlockMap></bmap>"
     )
-    assert all(start % 4096 == 0 for start, _ in open_image(image, tmp_path, bmap=bmap).mapping.used())
+    assert all(start % 4096 == 0 for start, _size in open_image(image, tmp_path, bmap=bmap).mapping.used())
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
