@@ -221,7 +221,8 @@ def test_where_the_kernel_stacks_no_more_overlays_none_is_mounted(run: Run) -> N
         for level in 1 2; do
             mkdir -p /run/$level/upper /run/$level/work /run/$level/merged
             mount -t overlay -o \
-                "lowerdir=$base,upperdir=/run/$level/upper,workdir=/run/$level/work" overlay /run/$level/merged
+                "lowerdir=$base,upperdir=/run/$level/upper,workdir=/run/$level/work" \
+                overlay /run/$level/merged
             base=/run/$level/merged
         done
         before=$(cut -d' ' -f5- /proc/self/mountinfo)
