@@ -14,6 +14,9 @@ CONSOLE_LOG = "console.log"
 CONSOLE_SOCKET = "console.sock"
 QMP_SOCKET = "qmp.sock"
 LOOPBACK = "127.0.0.1"
+TCG_CACHE_MIB = 128
+"""QEMU's own gigabyte keeps what a guest before its reboot was translated to: writing over
+that, its next kernel unpacks for 9 s of CPU instead of 1 s (QEMU 7.2, measured)."""
 
 INTERFACES = ("virtio", "usb")
 ACCESS = ("overlay", "snapshot", "rw", "ro")
@@ -130,7 +133,8 @@ def argv(guest: Guest, accel: str, ports: t.Mapping[int, int]) -> list[str]:
     """
     arch = ARCHITECTURES[guest.arch]
     words = [arch.program, "-name", _option(guest=guest.name), "-nodefaults", "-no-user-config"]
-    words += ["-display", "none", "-machine", guest.machine or arch.machine, "-accel", accel]
+    words += ["-display", "none", "-machine", guest.machine or arch.machine]
+    words += ["-accel", f"tcg,tb-size={TCG_CACHE_MIB}" if accel == "tcg" else accel]
     cpu = guest.cpu or ("host" if accel != "tcg" else arch.tcg_cpu)
     if cpu:
         words += ["-cpu", cpu]

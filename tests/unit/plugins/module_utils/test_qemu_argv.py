@@ -27,7 +27,7 @@ def test_a_plain_guest_is_closed_to_the_world() -> None:
     words = argv(Guest("plain"), "tcg", {})
     given = options(words)
     assert words[0] == "qemu-system-x86_64"
-    assert given["-accel"] == ["tcg"]
+    assert given["-accel"] == ["tcg,tb-size=128"]
     assert given["-cpu"] == ["qemu64,+rdrand"]
     assert given["-netdev"] == ["user,id=net0"]
     assert given["-display"] == ["none"]
