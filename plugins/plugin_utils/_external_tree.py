@@ -80,7 +80,8 @@ def render(board: Mapping[str, t.Any], image: Mapping[str, t.Any], source: Path 
             relative, content = _rendered(environment, relative, content, name)
             if not content:
                 continue
-        tree[relative] = Node(content, os.access(path, os.X_OK))
+        # A template that begins with a condition has no #! of its own, only what comes of it has.
+        tree[relative] = Node(content, content.startswith(b"#!"))
     return tree
 
 
