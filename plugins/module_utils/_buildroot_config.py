@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_job import read_json, write_json
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_snapshot import files, identity
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._kconfig import (
     Mismatch,
@@ -86,6 +89,10 @@ def apply(tree: Tree, text: str, check_mode: bool) -> Outcome:
     """Try `text` in a directory of its own; only a .config that keeps all of it is put in place."""
     config = tree.output / ".config"
     before = read_values(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    stamp = tree.state / "config.json"
+    inputs = _inputs(tree, text)
+    if before and read_json(stamp) == {"inputs": inputs, "values": before}:
+        return Outcome(before, before)
     with tempfile.TemporaryDirectory(prefix="buildroot-config-") as name:
         trial = Path(name)
         after = _generate(tree, text, trial / "output", trial)
@@ -97,7 +104,16 @@ def apply(tree: Tree, text: str, check_mode: bool) -> Outcome:
     if outcome.changed and not check_mode:
         tree.state.mkdir(parents=True, exist_ok=True)
         _generate(tree, text, tree.output, tree.state)
+    if tree.state.is_dir() and not check_mode:
+        write_json(stamp, {"inputs": inputs, "values": after})
     return outcome
+
+
+def _inputs(tree: Tree, text: str) -> str:
+    """A name for all that decides which values come out."""
+    known = [text, identity(tree.source)]
+    known += [f"{path} {digest}" for root in tree.external for path, digest in files(root)]
+    return hashlib.sha256("\0".join(known).encode(errors="surrogateescape")).hexdigest()
 
 
 def _generate(tree: Tree, text: str, output: Path, keep: Path) -> dict[str, str]:

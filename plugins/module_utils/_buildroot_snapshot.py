@@ -38,11 +38,11 @@ def take(tree: Tree, environment: Mapping[str, str]) -> dict[str, Any]:
     for path in references.values():
         roots += [entry for entry in path if not _below(entry, roots)]
     return {
-        "buildroot": _identity(tree.source),
+        "buildroot": identity(tree.source),
         "config": values,
         "environment": {name: value for name, value in environment.items() if not _HARMLESS.match(name)},
         "external": [str(path) for path in tree.external],
-        "files": {str(path): digest for root in roots for path, digest in _files(root)},
+        "files": {str(path): digest for root in roots for path, digest in files(root)},
         "references": {name: [str(path) for path in paths] for name, paths in references.items()},
     }
 
@@ -77,7 +77,7 @@ def _below(path: Path, roots: Sequence[Path]) -> bool:
     return any(root == path or root in path.parents for root in roots)
 
 
-def _identity(source: Path) -> str:
+def identity(source: Path) -> str:
     """The commit and what was changed on top of it; without git the content of the whole tree."""
     git = ["git", "-c", f"safe.directory={source}", "-C", str(source)]
     if (source / ".git").exists():
@@ -92,7 +92,7 @@ def _identity(source: Path) -> str:
             digest.update(f"{name}\0{_digest(source / name)}\n".encode(errors="surrogateescape"))
         return f"{commit}+{digest.hexdigest()}" if dirty or extra else commit
     digest = hashlib.sha256()
-    for path, content in _files(source):
+    for path, content in files(source):
         digest.update(f"{path}\0{content}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
@@ -101,7 +101,7 @@ def _output(command: Sequence[str]) -> bytes:
     return subprocess.run(list(command), capture_output=True, check=True).stdout
 
 
-def _files(root: Path) -> list[tuple[Path, str]]:
+def files(root: Path) -> list[tuple[Path, str]]:
     """Every file and link below, sorted, with its digest."""
     if not root.is_dir():
         return [(root, _digest(root))]

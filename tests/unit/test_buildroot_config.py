@@ -80,6 +80,18 @@ def test_the_diff_holds_what_changed(tree: Tree) -> None:
     assert outcome.lines() == ("BR2_PACKAGE_SLOW=n\n", "BR2_PACKAGE_SLOW=y\n")
 
 
+def test_the_same_again_is_known_without_kconfig(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.apply(tree, "BR2_x86_64=y\n", check_mode=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(config, "_generate", lambda *_args: pytest.fail("Kconfig was asked"))
+        assert not config.apply(tree, "BR2_x86_64=y\n", check_mode=False).changed
+    # What somebody changed by hand is put back.
+    path = tree.output / ".config"
+    path.write_text(path.read_text().replace("BR2_x86_64=y", "# BR2_x86_64 is not set"))
+    assert config.apply(tree, "BR2_x86_64=y\n", check_mode=False).changed
+    assert "BR2_x86_64=y" in path.read_text()
+
+
 def test_fragments_and_symbols_override_in_this_order(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("A=1\nB=1\nC=1")
     (tmp_path / "two").write_text("B=2\nC=2\n")
