@@ -18,9 +18,16 @@ _DRACUT = Path("/usr/lib/dracut")
 
 
 def make_initramfs(
-    tree: Path, external: Path, cpio: Path, release: str | None, epoch: int, work: Path, log: t.IO[str]
+    tree: Path,
+    external: Path,
+    cpio: Path,
+    release: str | None,
+    epoch: int,
+    work: Path,
+    log: t.IO[str],
+    busybox: Path,
 ) -> None:
-    """Write the cpio; a kernel release adds that kernel's modules from the tree."""
+    """Write the cpio, with this BusyBox; a kernel release adds that kernel's modules from the tree."""
     # dracut takes modules only from beside its own functions: a directory of links to both.
     base = work / "dracut"
     (base / "modules.d").mkdir(parents=True)
@@ -50,6 +57,7 @@ def make_initramfs(
         conffile=str(base / "empty"),
         confdir=str(base / "conf"),
         TMPDIR=str(base / "tmp"),
+        READONLY_ROOTFS_BUSYBOX=str(busybox),
         DRACUT_INSTALL=str(base / "dracut-install"),
         DRACUT_LDD=str(base / "ldd"),
         DRACUT_LDCONFIG=shutil.which("ldconfig", path=environment()["PATH"]) or "ldconfig",

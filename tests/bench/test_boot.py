@@ -62,8 +62,12 @@ def test_time_to_the_real_init(rig: Rig) -> None:
         pytest.skip("the C program loads no modules: build with image_debian_kernel=source")
     mark = rig.work / "mark"
     disk.run("gcc", "-O2", "-static", "-Wall", "-Werror", "-o", mark, HERE / "mark.c")
-    base = rig.base(Base(overlay=rig.rootfs_overlay, init=str(mark)))
-    peer = rig.addition({"init": (HERE / "peer.sh").read_bytes()})
+    # With an identity, as every builder gives it.
+    base = rig.base(Base(overlay=rig.rootfs_overlay, init=str(mark), base_id="b" * 64))
+    peer = rig.addition(
+        {"init": (HERE / "peer.sh").read_bytes()},
+        {f"usr/bin/{name}": "/usr/bin/busybox" for name in ("cat", "expr")},
+    )
     contenders = [
         Contender("C program, mounts only", [floor(rig.work, "ext2", "ext4")], rig.writable()),
         Contender("br2.readonly_rootfs", [rig.images.initramfs], rig.writable()),

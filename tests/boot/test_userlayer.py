@@ -42,6 +42,7 @@ BEFORE_THE_SWITCH: dict[str, tuple[str, dict[str, str | bytes], tuple[str, ...]]
     "loader-deleted": ("dynamic", {"lib/": ""}, ("lib/ld-linux-x86-64.so.2",)),
     "loader-not-executable": ("dynamic", {"lib/ld-linux-x86-64.so.2": "x"}, ()),
     "lib-deleted": ("dynamic", {"etc/": ""}, ("lib",)),
+    "lib-hidden": ("dynamic", {"lib/": ""}, ("ea_set /upperdir/lib trusted.overlay.opaque y",)),
     "lib64-dangling": ("dynamic", {"etc/": ""}, ("symlink /upperdir/lib64 gone",)),
     "elf-truncated": ("agent", {"sbin/init": b"\x7fELF"}, ()),
     "garbage": ("agent", {"sbin/init": bytes(range(1, 256))}, ("sif /upperdir/sbin/init mode 0100755",)),
@@ -52,15 +53,18 @@ BEFORE_THE_SWITCH: dict[str, tuple[str, dict[str, str | bytes], tuple[str, ...]]
 def test_seen_before_the_switch(rig: Rig, case: str) -> None:
     """This user layer cannot start init: the base is booted in the same boot, the layer in quarantine."""
     kind, files, commands = BEFORE_THE_SWITCH[case]
-    upper = rig.writable({f"upperdir/{name}": data for name, data in {"etc/mine": "x", **files}.items()})
+    # A layer in use: on a fresh one the check looks deeper.
+    layer: dict[str, str | bytes] = {"state/base-id": "b1\n", "work/": ""}
+    layer |= {f"upperdir/{name}": data for name, data in {"etc/mine": "x", **files}.items()}
+    upper = rig.writable(layer)
     for command in commands:
         if " " in command:
             disk.Ext(upper).change(command)
         else:
             disk.Ext(upper).whiteout(f"/upperdir/{command}")
-    guest = rig.boot([rig.base(Base(init=kind)), upper])
+    guest = rig.boot([rig.base(Base(init=kind, base_id="b1")), upper])
     assert guest.layer() == "fallback"
-    assert guest.status()["reason"]
+    assert guest.status()["reason"] == "init"
     assert "init" in guest.status()["detail"]
     assert guest.sh("cat /media/rfs/quarantine/upperdir/etc/mine") == "x"
     assert guest.run("echo y >/media/rfs/quarantine/upperdir/etc/mine")[0] != 0
@@ -131,6 +135,26 @@ def test_unconfirmed_boots(rig: Rig, words: str, boots: int) -> None:
 def test_counting_can_be_switched_off(rig: Rig) -> None:
     """`rootrwtries=0` never takes the user's layer away."""
     assert count_until_fallback(rig, "rootrwtries=0", 6) == 6
+
+
+def test_retry_from_a_fallback(rig: Rig) -> None:
+    """`overlay-confirm --retry` in a fallback gives the layer as many tries again; nothing of it is lost."""
+    words = f"{PLAIN} rootrwtries=1"
+    disks = [rig.base(Base(overlay=rig.rootfs_overlay)), rig.writable({"upperdir/etc/mine": "x"})]
+    for wanted in ("persistent", "fallback", "fallback"):
+        guest = rig.boot(disks, words)
+        assert guest.layer() == wanted
+        if wanted == "persistent":
+            assert guest.run("overlay-confirm --retry")[0] != 0
+            guest.sh("sync")
+        guest.off()
+    guest = rig.boot(disks, words)
+    assert (guest.layer(), guest.status()["reason"]) == ("fallback", "tries")
+    guest.sh("overlay-confirm --retry")
+    assert guest.run("touch /media/rfs/quarantine/x")[0] != 0, "the quarantine stays read-only"
+    guest.off()
+    guest = rig.boot(disks, words)
+    assert (guest.layer(), guest.sh("cat /etc/mine")) == ("persistent", "x")
 
 
 def confirm(guest: Guest) -> None:

@@ -36,6 +36,10 @@ def host_tools(initramfs: Path, tools: Mapping[str, str]) -> Archive:
     for library in sorted(libraries):
         for parent in reversed(Path(library).parents[:-1]):
             directory = str(parent)
+            link = initramfs / directory.lstrip("/")
+            # Where no program has a loader, /lib64 is a link to nothing.
+            if link.is_symlink() and not link.exists():
+                directory = f"/{link.readlink()}".replace("//", "/")
             # A directory entry would replace a link to a directory.
             if directory not in made and not present(initramfs, directory.lstrip("/")):
                 archive.directory(directory)

@@ -48,7 +48,7 @@ def run(shell: list[str], tmp_path: Path, rfs: Path) -> Run:
         "use() { :; }",
         'say() { echo "<$1>$2"; }',
         "default_parameters",
-        "layer='' rw_device=/dev/rw base_id=base-one",
+        "layer='' layer_fresh=no layer_base_id='' layer_mounted=no rw_device=/dev/rw base_id=base-one",
     ]
 
     def run_script(script: str, *arguments: str, check: bool = True) -> str:

@@ -6,11 +6,14 @@
 
 start_here() {
     default_parameters # fatal() asks for rootshell
+    # The kernel puts what it does not know of its command line into the environment.
     stamps='' layer='' reason='' detail=''
+    rw_device='' rw_type='' quarantine='' tries=0 layer_base_id='' layer_fresh=no stale=no reset=no
     if [ -e "$lib/initramfs" ]; then
         mode=initramfs
     else
         mode=root
+        use scratch
         enter_scratch_root
     fi
     # The small tmpfs holds all our mount points, so that they are neither in the base
@@ -44,33 +47,6 @@ open_console() {
     for open_console_try in /dev/console /dev/null; do
         command exec 0<>"$open_console_try" 1>&0 2>&0 && return
     done
-}
-
-# Without an initramfs the base is /, perhaps read-only and without the mount points.
-# A tmpfs becomes the root, as an initramfs is: the base's programs are reached by
-# links, and from here on both ways are the same. (BusyBox's switch_root insists on
-# such a root, too.)
-enter_scratch_root() {
-    for scratch in "$rfs" /media /mnt /run /tmp /proc /sys /dev /home /opt /srv /root /var; do
-        [ -d "$scratch" ] && [ ! -L "$scratch" ] &&
-            mount -t tmpfs -o mode=0755 readonly-rootfs "$scratch" && break
-        scratch=
-    done
-    [ -n "$scratch" ] || fatal "no directory of the base can hold a mount"
-    cd "$scratch" || fatal "cannot enter $scratch"
-    mkdir -p base proc dev sys tmp etc "./$newroot" "./$rfs"
-    ln -s base/bin base/sbin base/lib base/lib32 base/lib64 base/usr .
-    : >init # switch_root looks for it
-    pivot_root . base || fatal "cannot leave the root that the kernel mounted (pivot_root)"
-    cd / || :
-}
-
-# The kernel mounted the base itself; with the word rw on its command line, writable.
-seal_old_root() {
-    mount_options /base
-    case $options in
-        rw | rw,*) mount -o remount,ro /base || error "cannot make the root read-only" ;;
-    esac
 }
 
 # stamp NAME: notes the time since the kernel started.

@@ -5,6 +5,7 @@
 # A layer that is not there yet, or not all of it: the first boot, and after a reset.
 
 make_fresh() {
+    layer_fresh=yes
     [ -d "$state" ] || mkdir -m 0700 "$state" 2>/dev/null ||
         fail full "cannot make state/ on $rw_device: no space or no inodes" || return
     [ -d "$work" ] || mkdir "$work" 2>/dev/null ||

@@ -13,7 +13,6 @@ state=$rw_dir/state
 
 # open_layer: the user's layer, or a reason why not.
 open_layer() {
-    rw_device='' rw_type='' quarantine='' tries='' layer_base_id='' stale=no reset=no
     find_device "$rootrw" "$rootrwwait" ||
         fail missing "rootrw=$rootrw: no such device after $rootrwwait seconds" || return
     rw_device=$device
@@ -23,6 +22,7 @@ open_layer() {
     stamp layer
     is_own_directory "$state" && is_own_directory "$upper" && is_own_directory "$work" || return
     if reset_is_due; then
+        must_be_writable || return
         use reset
         reset_layer || return
     fi
@@ -33,9 +33,14 @@ open_layer() {
     make_layer
 }
 
-mount_layer() {
+layer_mount_options() {
     without "$rootrwoptions" mode size nr_inodes nr_blocks huge
     layer_options=${kept:-rw}
+}
+
+mount_layer() {
+    [ "$layer_mounted" = no ] || return 0
+    layer_mount_options
     mount_device "$rw_device" "$rw_dir" "$layer_options" "$rootrwfstype" || {
         rw_type=$fstype
         fail unmountable "rootrw=$rootrw: cannot mount $rw_device${fstype:+ as $fstype}: $cause"
@@ -43,10 +48,14 @@ mount_layer() {
         remake_layer || return
     }
     rw_type=$fstype
-    # mount falls back to read-only by itself on write-protected media.
+}
+
+# must_be_writable: mount falls back to read-only by itself on write-protected media. Asked
+# where something is to be written but a try: that fails by itself.
+must_be_writable() {
     mount_options "$rw_dir"
     case $options in
-        ro | ro,*) fail read-only "rootrw=$rootrw: $rw_device is read-only" ;;
+        ro | ro,*) fail read-only "$rw_device is read-only" ;;
     esac
 }
 
@@ -90,6 +99,7 @@ check_base_id() {
         warn) warn "the layer on $rw_device was made on another base ($layer_base_id)" ;;
         tmpfs) fail stale "the layer on $rw_device was made on another base ($layer_base_id)" ;;
         reset)
+            must_be_writable || return
             use reset
             reset_layer && stale=no
             ;;
@@ -119,6 +129,7 @@ count_try() {
 # make_layer: what is missing of the layer; everything on the first boot.
 make_layer() {
     [ -d "$state" ] && [ -d "$work" ] && [ -d "$upper" ] && [ -n "$layer_base_id" ] && return
+    must_be_writable || return
     use fresh
     make_fresh
 }
@@ -132,33 +143,4 @@ open_tmpfs() {
         fail tmpfs "cannot mount a tmpfs as the writable layer" || return
     use fresh
     mkdir "$upper" "$work" && like_directory "$base_dir" "$upper"
-}
-
-# set_layer_aside: the user's file system, if it could be mounted, goes read-only to
-# $rfs/quarantine; nothing on it is changed.
-set_layer_aside() {
-    error "booting without the writable layer: $detail"
-    mount_options "$newroot"
-    [ -z "$options" ] || umount "$newroot" || fatal "cannot take the overlay apart"
-    mount_options "$rw_dir"
-    if [ -n "$options" ]; then
-        mkdir -p "$rfs/quarantine"
-        mount -o remount,ro "$rw_dir"
-        mount -o move "$rw_dir" "$rfs/quarantine" && quarantine=$rfs/quarantine
-    fi
-    case $rootrwfallback in
-        reboot) fatal "rootrwfallback=reboot" ;;
-        halt)
-            sync
-            poweroff -f
-            fatal "cannot halt"
-            ;;
-        shell)
-            if [ "$rootshell" = yes ]; then
-                emergency_shell
-            else
-                warn "rootrwfallback=shell needs rootshell=yes"
-            fi
-            ;;
-    esac
 }

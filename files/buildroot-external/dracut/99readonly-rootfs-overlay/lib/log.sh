@@ -56,7 +56,11 @@ fatal() { # TEXT
     trap - EXIT
     error "$1"
     [ "$rootshell" != yes ] || emergency_shell
-    error "rebooting in 10 seconds"
-    sleep 10
+    # As long as the kernel would wait after a panic; 0 would be for ever.
+    case $panic in
+        '' | 0* | *[!0-9]*) panic=10 ;;
+    esac
+    error "rebooting in $panic seconds"
+    sleep "$panic"
     restart
 }

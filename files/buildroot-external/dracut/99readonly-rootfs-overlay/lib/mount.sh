@@ -19,26 +19,6 @@ kernel_has() { # TYPE
     return 1
 }
 
-# load_drivers: what udev does at start: loads modules by the devices' own names. A bus
-# found in one round shows its devices in the next.
-load_drivers() {
-    command -v modprobe >/dev/null || return 0
-    mount_sysfs
-    drivers_new=
-    set +f
-    for drivers_file in /sys/bus/*/devices/*/modalias; do
-        [ -e "$drivers_file" ] && read -r drivers_name <"$drivers_file" || continue
-        case " $drivers_seen $drivers_new " in
-            *" $drivers_name "*) ;;
-            *) drivers_new="$drivers_new $drivers_name" ;;
-        esac
-    done
-    set -f
-    drivers_seen="$drivers_seen$drivers_new"
-    # shellcheck disable=SC2086
-    [ -z "$drivers_new" ] || modprobe -q -a $drivers_new 2>/dev/null || :
-}
-
 # mount_options DIRECTORY: sets $options as the kernel shows them, and $mounted_type.
 mount_options() {
     options='' mounted_type=
@@ -73,8 +53,11 @@ mount_device() {
         }
         fstype=$sb_type
     fi
-    # One driver serves all of ext2, ext3 and ext4 in many kernels.
-    if ! know_filesystem "$fstype"; then
+    mount_as "$@" && return
+    # Only now: a list of what the kernel knows takes time to read.
+    kernel_has "$fstype" && return 1
+    know_filesystem "$fstype" || {
+        # One driver serves all of ext2, ext3 and ext4 in many kernels.
         case $fstype in
             ext2 | ext3) fstype=ext4 ;;
         esac
@@ -82,22 +65,54 @@ mount_device() {
             cause="the kernel has no $fstype"
             return 1
         }
-    fi
-    mount_device_options=$3
-    # Mounting read-only would still replay the journal into the device.
-    case $fstype,$3, in
-        ext[34],ro,*) mount_device_options=$3,noload ;;
-        xfs,ro,* | f2fs,ro,*) mount_device_options=$3,norecovery ;;
-    esac
-    mount -t "$fstype" -o "$mount_device_options" "$1" "$2" 2>"$rfs/.error" && return
+    }
+    mount_as "$@"
+}
+
+mount_as() { # DEVICE DIRECTORY OPTIONS
+    leave_journal "$fstype" "$3"
+    mount -t "$fstype" -o "$as_options" "$1" "$2" 2>"$rfs/.error" && return
     first_error "$rfs/.error"
     return 1
 }
 
+# leave_journal TYPE OPTIONS: sets $as_options. Mounting read-only would still replay the
+# journal into the device.
+leave_journal() {
+    as_options=$2
+    case $1,$2, in
+        ext[34],ro,*) as_options=$2,noload ;;
+        xfs,ro,* | f2fs,ro,*) as_options=$2,norecovery ;;
+    esac
+}
+
+# mount_both DEVICE OPTIONS: the ordinary case, both devices there and their types known,
+# in one process. Anything odd is left to the careful way, which says what is wrong.
+mount_both() {
+    [ -n "$rootfstype" ] && [ -n "$rootrwfstype" ] && [ "$1" != "$rootrw" ] && [ -b "$rootrw" ] ||
+        return
+    leave_journal "$rootfstype" "$2"
+    both_base="$1 $rfs/ro $rootfstype $as_options"
+    layer_mount_options
+    both_layer="$rootrw $rw_dir $rootrwfstype $layer_options"
+    # shellcheck disable=SC2086
+    set -- $both_base $both_layer
+    case $#,$4,$8, in
+        *,noauto,* | *,swap,* | *[\\\#]*) return 1 ;; # an fstab's own words
+        8,*) ;;
+        *) return 1 ;;
+    esac
+    mount_together "$both_base" "$both_layer" 2>/dev/null || {
+        umount "$rw_dir" 2>/dev/null
+        umount "$rfs/ro" 2>/dev/null
+        return 1
+    }
+    base_type=$rootfstype rw_type=$rootrwfstype layer_mounted=yes
+}
 
 # mount_base: the lower layer, never written.
 mount_base() {
-    base_device='' base_type='' base_uuid=
+    base_device='' base_type='' layer_mounted=no
     if [ "$mode" = root ]; then
         current_root_device
         # Another name for the same driver would be refused.
@@ -120,9 +135,12 @@ mount_base() {
     fi
     set_read_only "$base_device"
     without "ro,$rootoptions${rootflags:+,$rootflags}" rw
-    mount_device "$base_device" "$rfs/ro" "$kept" "$rootfstype" ||
-        fail root "root=$root: cannot mount $base_device${fstype:+ as $fstype}: $cause" || return
-    base_type=$fstype
+    base_options=$kept
+    if [ "$mode" = root ] || ! mount_both "$base_device" "$base_options"; then
+        mount_device "$base_device" "$rfs/ro" "$base_options" "$rootfstype" ||
+            fail root "root=$root: cannot mount $base_device${fstype:+ as $fstype}: $cause" || return
+        base_type=$fstype
+    fi
     stamp base
 }
 
@@ -132,20 +150,6 @@ mount_current_root() {
     [ "$mode" = initramfs ] || mount_current_from=/base
     mount --bind $mount_current_from "$rfs/ro" && mount -o remount,bind,ro "$rfs/ro" ||
         fail root "cannot use the current root file system as the base"
-}
-
-# current_root_device: sets $base_device to what the kernel mounted, if it is a device.
-current_root_device() {
-    while read -r info_id info_parent info_device info_root info_dir info_rest; do
-        [ "$info_dir" != /base ] || current_id=$info_device
-    done </proc/self/mountinfo
-    mount_sysfs
-    [ -e "/sys/dev/block/$current_id/uevent" ] || return 0
-    while IFS= read -r uevent_line; do
-        case $uevent_line in
-            DEVNAME=*) base_device=/dev/${uevent_line#*=} ;;
-        esac
-    done <"/sys/dev/block/$current_id/uevent"
 }
 
 # set_read_only DEVICE: what holds against a later remount by root.
@@ -161,14 +165,15 @@ set_read_only() {
 # assemble: the overlay on $newroot.
 assemble() {
     skeleton
-    know_filesystem overlay ||
-        fail overlay "the kernel has no overlay file system (CONFIG_OVERLAY_FS)" || return
-    mount -t overlay \
-        -o "lowerdir=$lowerdir,upperdir=$rfs/rw/upperdir,workdir=$rfs/rw/work" \
-        overlay "$newroot" 2>"$rfs/.error" || {
-        first_error "$rfs/.error"
-        fail overlay "cannot mount the overlay: $cause"
-        return
+    mount_overlay || {
+        must_be_writable || return
+        kernel_has overlay || know_filesystem overlay ||
+            fail overlay "the kernel has no overlay file system (CONFIG_OVERLAY_FS)" || return
+        mount_overlay || {
+            first_error "$rfs/.error"
+            fail overlay "cannot mount the overlay: $cause"
+            return
+        }
     }
     # Out of space, the kernel makes do with a read-only overlay.
     mount_options "$newroot"
@@ -178,6 +183,12 @@ assemble() {
     # A link of the user's would lead elsewhere.
     [ ! -L "$newroot/media" ] || rfs_after=/.rfs
     stamp overlay
+}
+
+mount_overlay() {
+    mount -t overlay \
+        -o "lowerdir=$lowerdir,upperdir=$rfs/rw/upperdir,workdir=$rfs/rw/work" \
+        overlay "$newroot" 2>"$rfs/.error"
 }
 
 # skeleton: mount points that the base lacks come from one more lower layer; they must

@@ -15,7 +15,7 @@ remake_layer() {
         request_says_mkfs "$quarantine/state/reset" && umount "$quarantine" || return
         quarantine=
     fi
-    command -v mke2fs >/dev/null || {
+    find_mke2fs || {
         warn "cannot make a file system on $rw_device: the initramfs has no mke2fs"
         return 1
     }
@@ -28,9 +28,21 @@ remake_layer() {
         *) set -- ;;
     esac
     warn "making a new $remake_type file system on $rw_device"
-    mke2fs -q -F -t "$remake_type" "$@" "$rw_device" >/dev/null 2>"$rfs/.error" &&
+    "$mke2fs" -q -F -t "$remake_type" "$@" "$rw_device" >/dev/null 2>"$rfs/.error" &&
         mount_device "$rw_device" "$rw_dir" "$layer_options" "$remake_type" &&
         reset=mkfs
+}
+
+# find_mke2fs: sets $mke2fs. BusyBox's makes no journal, and does not know the type.
+find_mke2fs() {
+    for mke2fs in /usr/sbin/mke2fs /sbin/mke2fs /usr/bin/mke2fs /bin/mke2fs; do
+        [ -x "$mke2fs" ] || continue
+        case $(readlink "$mke2fs") in
+            *busybox) ;;
+            *) return 0 ;;
+        esac
+    done
+    return 1
 }
 
 request_says_mkfs() { # FILE
@@ -77,8 +89,9 @@ record_request() {
     sync
 }
 
+trash_number=0
+
 next_trash() {
-    trash_number=${trash_number:-0}
     while :; do
         trash=$rw_dir/trash.$trash_number
         trash_number=$((trash_number + 1))
