@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab import disk
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.hosttools import host_tools
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.rig import (
+    PANIC,
     PLAIN,
     PROMPT,
     ROOT,
@@ -197,7 +198,15 @@ def test_globs_are_literal(rig: Rig) -> None:
     machine = rig.start([rig.base(), rig.writable()], f"{PLAIN} init=/sbin/ini*")
     assert machine.wait_end() == "guest-reset"
     assert "/sbin/ini*" in machine.console.split("Kernel command line")[1].split("\n", 1)[1]
+    assert "rebooting in 1 seconds" in machine.console, "as panic=1 says"
     assert "@@BOOT" not in machine.console
+
+
+@pytest.mark.parametrize("words", ["panic=0", "panic=x", "panic=-1"])
+def test_pause_before_the_reboot(rig: Rig, words: str) -> None:
+    """A base that cannot be booted leads to a reboot after ten seconds, whatever odd `panic=` is given."""
+    machine = rig.start([rig.base()], f"root={ROOT} init=/none {words}")
+    machine.expect("rebooting in 10 seconds", never=PANIC)
 
 
 @pytest.mark.parametrize(
@@ -218,3 +227,16 @@ def test_init_shell_is_usable(rig: Rig, shell: str) -> None:
     machine.expect("^from the base\n42-1$")
     machine.type("grep overlay /proc/mounts\n")
     machine.expect("^overlay / overlay rw")
+
+
+def test_the_environment_decides_nothing(rig: Rig) -> None:
+    """Words that the kernel puts into the environment are none of the boot script's own variables."""
+    names = "quarantine tries stale reset layer_base_id rw_device layer_mounted layer_fresh used trash_number"
+    words = " ".join(f"{name}=odd" for name in names.split())
+    disks = [rig.base(), rig.writable({"state/reset": "", "upperdir/etc/mine": "x"})]
+    guest = rig.boot(disks, f"root={ROOT} {words}")
+    assert guest.layer() == "tmpfs"
+    assert "odd" not in guest.status().values()
+    guest.off()
+    guest = rig.boot(disks, f"{PLAIN} {words}")
+    assert (guest.layer(), guest.status()["reset"]) == ("persistent", "yes")

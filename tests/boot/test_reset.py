@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab import disk
+from ansible_collections.br2.readonly_rootfs.tests.boot.lab.cpio import Archive
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.disk import MIB
+from ansible_collections.br2.readonly_rootfs.tests.boot.lab.hosttools import host_tools
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.rig import PLAIN, ROOT, WRITABLE, Guest, Rig
 from ansible_collections.br2.readonly_rootfs.tests.boot.lab.tree import Base
 
@@ -215,6 +217,66 @@ def test_reset_of_100000_files(rig: Rig, base: Path) -> None:
     assert not guest.exists("/d99")
     assert guest.uptime_at_init() < ordinary + 3
     delete_old_data(guest, 240)
+
+
+def test_reset_from_quarantine(rig: Rig, base: Path) -> None:
+    """`overlay-reset` in a fallback, the layer in quarantine, resets it at the next boot."""
+    disks = [base, user_layer(rig, None, **{"upperdir/sbin/init": "#!/no/such/shell\n"})]
+    guest = rig.boot(disks)
+    assert (guest.layer(), guest.status()["reason"]) == ("fallback", "init")
+    guest.sh("overlay-reset --keep /etc/deep/keep/me")
+    guest.off()
+    guest = rig.boot(disks)
+    assert_pristine(guest, ("/etc/deep/keep/me",))
+    assert guest.sh("cat /etc/deep/keep/me") == "kept"
+
+
+@pytest.fixture
+def with_mke2fs(rig: Rig) -> list[Path | Archive]:
+    return [rig.images.initramfs, host_tools(rig.initramfs_tree, {"mke2fs": "mke2fs"})]
+
+
+@pytest.mark.parametrize("name", ["device", "LABEL", "UUID"])
+def test_mkfs_on_the_command_line(rig: Rig, with_mke2fs: list[Path | Archive], name: str) -> None:
+    """`rootrwreset=mkfs` leaves a file system that can be mounted, and makes one that cannot be anew."""
+    uuid = "0a1b2c3d-0123-4567-89ab-cdef01234567"
+    rootrw = {"device": WRITABLE, "LABEL": "LABEL=mine", "UUID": f"UUID={uuid}"}[name]
+    upper = rig.writable(USERS, options=("-L", "mine", "-U", uuid))
+    disks, words = [rig.base(), upper], f"root={ROOT} rootrw={rootrw} rootrwwait=2"
+    guest = rig.boot(disks, f"{words} rootrwreset=mkfs", initramfs=with_mke2fs)
+    assert (guest.layer(), guest.status()["reset"], guest.sh("cat /etc/mine")) == ("persistent", "no", "x")
+    guest.off()
+    # The superblock is still known by its names, and no longer fit to be mounted.
+    disk.write_at(upper, 1024 + 0x60, b"\xff\xff\xff\xff")
+    guest = rig.boot(disks, words, initramfs=with_mke2fs)
+    assert (guest.layer(), guest.status()["reason"]) == ("fallback", "unmountable")
+    guest.off()
+    guest = rig.boot(disks, f"{words} rootrwreset=mkfs", initramfs=with_mke2fs)
+    assert (guest.layer(), guest.status()["reset"]) == ("persistent", "mkfs")
+    assert guest.mounts()["/media/rfs/rw"][1] == "ext4"
+    guest.sh("echo new >/etc/new")
+    guest.off()
+    guest = rig.boot(disks, words)
+    assert (guest.layer(), guest.sh("cat /etc/new")) == ("persistent", "new")
+    guest.off()
+    assert "has_journal" in disk.run("dumpe2fs", "-h", upper)
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["plain", "mkfs"])
+def test_request_of_a_new_file_system(rig: Rig, with_mke2fs: list[Path | Archive], asked: bool) -> None:
+    """A request with `mkfs=yes` remakes a file system that can only be read; without, it is left alone."""
+    content = {**USERS, "state/reset": "mkfs=yes\n" if asked else ""}
+    upper = rig.writable(content, options=("-O", "^metadata_csum"))
+    # A feature that no kernel knows, of those that forbid writing only.
+    features = int.from_bytes(upper.read_bytes()[1024 + 0x64 : 1024 + 0x68], "little") | 1 << 29
+    disk.write_at(upper, 1024 + 0x64, features.to_bytes(4, "little"))
+    guest = rig.boot([rig.base(), upper], initramfs=with_mke2fs)
+    if asked:
+        assert (guest.layer(), guest.status()["reset"]) == ("persistent", "mkfs")
+        assert not guest.exists("/etc/mine")
+    else:
+        assert (guest.layer(), guest.status()["reason"]) == ("fallback", "unmountable")
+        assert guest.sh("cat /media/rfs/quarantine/upperdir/etc/mine") == "x"
 
 
 def test_unmountable_is_not_remade_unasked(rig: Rig, base: Path) -> None:
