@@ -37,7 +37,7 @@ demo-stop: venv ## end the demo and remove its guest
 
 .PHONY: images
 images: venv ## build the images that the tests boot
-	@ansible-playbook molecule/resources/images.yml
+	@ansible-playbook molecule/resources/images.yml molecule/resources/systemd_images.yml
 
 .PHONY: test
 test: provision ## all tests, and one summary at the end
