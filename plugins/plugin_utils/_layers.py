@@ -166,7 +166,7 @@ def parse_layers(output: bytes) -> Layers:
                 {_plain(name): (sums[0][name], sums[1][name]) for name in sums[0].keys() & sums[1].keys()}
             )
         elif tag == b"@D":
-            triplets = [reader.names(3) for _ in range(int(words[0]))]
+            triplets = [reader.names(3) for _unused in range(int(words[0]))]
             reader.until(b"\n")
             layers.details.update({_plain(name): Detail(*both) for name, *both in triplets})
         elif tag == b"@W":

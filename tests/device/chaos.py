@@ -70,7 +70,7 @@ def every(tree: bytes) -> list[bytes]:
     return sorted(os.path.join(top, name) for top, dirs, files in os.walk(tree) for name in dirs + files)
 
 
-def disturb(tree: bytes, chance: random.Random, actions: list[str] = ACTIONS) -> None:
+def disturb(tree: bytes, chance: random.Random, actions: list[str] | None = None) -> None:
     """One thing that a user may do to a running system."""
     paths = every(tree)
     if not paths:
@@ -80,7 +80,7 @@ def disturb(tree: bytes, chance: random.Random, actions: list[str] = ACTIONS) ->
     other = chance.choice(
         [os.path.dirname(chance.choice(paths)) + b"/" + chance.choice(NAMES), chance.choice(paths)]
     )
-    action = chance.choice(actions)
+    action = chance.choice(actions or ACTIONS)
     if action in ("write", "same") and not stat.S_ISREG(os.lstat(path).st_mode):
         return
     if action == "chmod" and os.path.islink(path):  # The target may be the host's.

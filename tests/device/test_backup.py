@@ -64,7 +64,7 @@ def test_extended_attributes_come_back(applets: Path, seed: int, options: str) -
             device.boot()
         chance = random.Random(seed)
         os.setxattr(saved.root / "data", "trusted.three", b"\x01\0")
-        for _ in range(60):
+        for _unused in range(60):
             disturb(os.fsencode(saved.root / "data"), chance, WITH_ATTRIBUTES)
         expected = snapshot(os.fsencode(saved.root / "data"))
         assert give_backup(runner(restored), read_backup(save(saved))) == {"left_out": []}

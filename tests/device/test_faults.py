@@ -34,7 +34,7 @@ def cut_off_at(device: FakeDevice, endpoint: Endpoint, name: str) -> Iterator[No
     program.chmod(0o755)
 
     def cut() -> None:
-        for _ in range(600):
+        for _unused in range(600):
             if (device.rfs / "here").exists():
                 endpoint.hang_up()
                 return
@@ -157,7 +157,7 @@ def test_a_connection_lost_half_way(
     assert not (tmp_path / "backup.tar.gz").exists()
     assert not (tmp_path / "overlay").exists()
     # The script ends by itself when nobody listens any more.
-    for _ in range(50):
+    for _unused in range(50):
         if Path("/proc/mounts").read_text() == mounts:
             break
         time.sleep(0.1)
