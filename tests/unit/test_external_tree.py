@@ -91,6 +91,15 @@ def test_root_has_no_password_unless_asked_for() -> None:
     assert 'BR2_TARGET_GENERIC_ROOT_PASSWD=""' in asked
 
 
+def test_the_ssh_server_of_every_builder_admits_whom_the_image_names() -> None:
+    def arguments(**image: t.Any) -> str:
+        return rendered("qemu_x86_64", **image)["rootfs-overlay/etc/default/dropbear"]
+
+    assert 'DROPBEAR_ARGS="-s"' in arguments()
+    assert 'DROPBEAR_ARGS="-B"' in arguments(root_login="passwordless")
+    assert 'DROPBEAR_ARGS=""' in arguments(**{"root_password_hash": "$6$a$b"})
+
+
 def test_keys_make_a_file_and_no_keys_make_none() -> None:
     path = "rootfs-overlay/root/.ssh/authorized_keys"
     assert path not in rendered("qemu_x86_64")
