@@ -66,7 +66,7 @@ lint-shell:
 lint-spelling:
 	@git grep -zIl '' | xargs -0 codespell
 lint-licences:
-	@reuse lint --lines
+	@git ls-files -z | xargs -0 reuse lint-file --lines
 
 .PHONY: lint-docs lint-galaxy
 lint-docs:
