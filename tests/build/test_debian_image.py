@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -103,7 +104,10 @@ def test_without_root_the_same_bytes(built: Builder, tmp_path: Path) -> None:
     shutil.copytree(built.cache / "apt", theirs / "apt", symlinks=True)
     (other := Builder(tmp_path / "out")).output.parent.chmod(0o755)
     subprocess.run(["chown", "-R", "nobody", tmp_path], check=True)
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
+    # A test by access(2), such as the shell's -x, does not know of the capability below.
+    for path in (tmp_path, *tmp_path.parents):
+        if path == Path(tempfile.gettempdir()):
+            break
         path.chmod(0o755)
     # Python and the checkout may be in root's own directory.
     to_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
