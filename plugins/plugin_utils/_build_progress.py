@@ -54,6 +54,7 @@ class Watch:
         self.last_said = self.begin
         self.current = "starting"
         self.steps: list[str] = []
+        self.begun = ""  # since the last look; it may have ended already
         self.done = 0
         if job.get("attached"):
             self.say("a build is running here already: watching it")
@@ -77,6 +78,7 @@ class Watch:
     def read(self, output: str) -> bool:
         """Take in what the probe printed; True when the build has ended."""
         ended = False
+        self.begun = ""
         for line in output.splitlines():
             if match := _TIME.match(line):
                 if float(match[1]) > self.last_time and match[3] in _WORDS:
@@ -87,7 +89,7 @@ class Watch:
             elif line == "@ended":
                 ended = True
         # Packages are built side by side: what began last may have ended while another still runs.
-        latest = self.steps[-1] if self.steps else self.current
+        latest = self.steps[-1] if self.steps else self.begun or self.current
         if not self.steps and self.done >= self.job["total"] > 0:
             latest = "images"
         if latest != self.current:
@@ -99,6 +101,7 @@ class Watch:
 
     def _step(self, step: str, begins: bool) -> None:
         if begins:
+            self.begun = step
             self.steps.append(step)
         elif step in self.steps:
             self.steps.remove(step)
