@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.tests.device.controller import Controller
-from ansible_collections.br2.readonly_rootfs.tests.device.endpoints import Endpoint, install_ssh, make_key
+from ansible_collections.br2.readonly_rootfs.tests.device.endpoints import install_ssh, make_key
 from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import FakeDevice
 
 # As the program overlay-dir lays them; the second name has to be escaped.
@@ -49,14 +49,6 @@ def device(applets: Path, tmp_path: Path) -> Iterator[FakeDevice]:
     (device.root / "var/lib/new").write_text("")
     yield device
     device.stop()
-
-
-@pytest.fixture
-def controller(device: FakeDevice, tmp_path: Path) -> Iterator[Controller]:
-    endpoint = Endpoint(device, tmp_path / "key")
-    endpoint.start()
-    yield Controller(tmp_path, {"device": endpoint})
-    endpoint.stop()
 
 
 def requests(device: FakeDevice) -> dict[str, str]:
