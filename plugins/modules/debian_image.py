@@ -68,14 +68,8 @@ options:
     description: Look for newer packages.
     type: bool
     default: false
-  boot_check:
-    description:
-      - Boot new images in QEMU, to the mounts of base, layer and overlay and to a login prompt, before they
-        get their names. Nothing is written to them, and a guest that hangs is given up after five minutes.
-        Without an emulator for the board there is a warning instead.
-      - That the initramfs can start and that the partitions hold what was built is checked in any case.
-    type: bool
-    default: true
+extends_documentation_fragment:
+  - br2.readonly_rootfs._boot_check
 attributes:
   check_mode:
     support: full
