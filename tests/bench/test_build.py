@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._files import cache_directory
 from ansible_collections.br2.readonly_rootfs.tests.support.debian import Builder
 
 RUNS = int(os.environ.get("BR2_BENCH_RUNS", "5"))
@@ -58,6 +60,31 @@ def test_seconds_of_a_build(tmp_path: Path) -> None:
         *((f"  {name}", statistics.median(one[name] for one in stages)) for name in stages[0]),
     ):
         print(f"  {what:<34} {seconds:6.2f}")
+
+
+def test_seconds_of_the_demo(tmp_path: Path) -> None:
+    # Packages are there already: their download is the network's time.
+    cache = tmp_path / "cache"
+    shutil.copytree(cache_directory() / "apt", cache / "apt")
+    ours = ["-e", f"image_output_dir={tmp_path}", "-e", "vm_name=bench-demo"]
+
+    def play(name: str, *words: str) -> None:
+        subprocess.run(
+            ["ansible-playbook", f"playbooks/{name}.yml", *ours, *words],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            env={**os.environ, "BR2_CACHE_DIR": str(cache)},
+        )
+
+    begin = time.monotonic()
+    try:
+        play("demo")
+        cold = time.monotonic() - begin
+        warm = median(lambda: play("demo"))
+    finally:
+        play("vm", "-e", "vm_state=absent")
+    print(f"\nThe demo, booted to its shell: {cold:.0f} s with packages and no image, {warm:.0f} s warm")
 
 
 def test_blocks_that_a_small_change_moves(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ TOOLS = ("genimage", "mke2fs", "cpio")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 pytestmark = pytest.mark.skipif(
-    any(shutil.which(tool, path=PATH) is None for tool in TOOLS), reason="NO genimage, mke2fs or cpio: make provision"
+    any(shutil.which(tool, path=PATH) is None for tool in TOOLS),
+    reason="NO genimage, mke2fs or cpio: make provision",
 )
 
 
@@ -116,7 +117,9 @@ def test_several_boards_over_several_hosts(site: Path) -> None:
 
 def test_sources_only(site: Path) -> None:
     archive = site / "cache/sources.tar"
-    build(site, image_goal="sources", buildroot_archive=str(site / "output/qemu_x86_64/buildroot/sources.tar"))
+    build(
+        site, image_goal="sources", buildroot_archive=str(site / "output/qemu_x86_64/buildroot/sources.tar")
+    )
     assert (site / "cache/dl/busybox/busybox.tar.xz").exists()
     assert not archive.exists()
     assert (site / "output/qemu_x86_64/buildroot/sources.tar").stat().st_size > 0

@@ -109,7 +109,10 @@ def site() -> Iterator[Site]:
 def test_builds_shows_progress_and_then_does_nothing(site: Site) -> None:
     code, text = site.run()
     assert code == 0, text
-    assert re.search(r"\[build1\] \d+/8 (images|\S+ (building|installing|configuring|downloading|extracting)), \d+:\d\d", text)
+    assert re.search(
+        r"\[build1\] \d+/8 (images|\S+ (building|installing|configuring|downloading|extracting)), \d+:\d\d",
+        text,
+    )
     assert site.result()["reasons"] == ["nothing was built here yet"]
     assert (site.output / "images/bzImage").owner() == USER
 

@@ -153,8 +153,12 @@ class Package:
         package = root / "external/package/hello"
         package.mkdir(parents=True)
         (root / "external/external.desc").write_text("name: HELLO\n")
-        (root / "external/external.mk").write_text("include $(BR2_EXTERNAL_HELLO_PATH)/package/hello/hello.mk\n")
-        (root / "external/Config.in").write_text('source "$BR2_EXTERNAL_HELLO_PATH/package/hello/Config.in"\n')
+        (root / "external/external.mk").write_text(
+            "include $(BR2_EXTERNAL_HELLO_PATH)/package/hello/hello.mk\n"
+        )
+        (root / "external/Config.in").write_text(
+            'source "$BR2_EXTERNAL_HELLO_PATH/package/hello/Config.in"\n'
+        )
         (package / "Config.in").write_text('config BR2_PACKAGE_HELLO\n\tbool "hello"\n')
         (package / "hello.mk").write_text(
             "HELLO_VERSION = 1.0\nHELLO_SITE = http://site.invalid\nHELLO_SOURCE = hello-1.0.tar.gz\n"
@@ -166,7 +170,7 @@ class Package:
         self.tree = Tree(SOURCE, root / "output", (root / "external",))
         (root / "defconfig").write_text(
             f'BR2_PACKAGE_HELLO=y\nBR2_PRIMARY_SITE="{mirror}"\nBR2_PRIMARY_SITE_ONLY=y\n'
-            'BR2_TARGET_ROOTFS_TAR=n\n'
+            "BR2_TARGET_ROOTFS_TAR=n\n"
         )
         self.tree.run(["defconfig"], {"BR2_DEFCONFIG": str(root / "defconfig")})
         self.downloads = root / "dl"
@@ -203,7 +207,10 @@ def test_buildroot_takes_sources_from_the_mirror_alone(services: Services, tmp_p
 
 def test_two_hosts_share_compiled_objects(services: Services, tmp_path: Path) -> None:
     ccache = program("ccache")
-    if "redis" not in subprocess.run([ccache, "--version"], capture_output=True, text=True, check=True).stdout:
+    if (
+        "redis"
+        not in subprocess.run([ccache, "--version"], capture_output=True, text=True, check=True).stdout
+    ):
         pytest.skip("NO ccache with Redis on this machine")
     (tmp_path / "main.c").write_text(f"int main(void) {{ return {os.getpid()} % 7; }}\n")
 
@@ -215,7 +222,9 @@ def test_two_hosts_share_compiled_objects(services: Services, tmp_path: Path) ->
         }
         command = [ccache, "gcc", "-c", "main.c", "-o", f"{host}.o"]
         subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-        text = subprocess.run([ccache, "--print-stats"], env=environment, capture_output=True, check=True).stdout
+        text = subprocess.run(
+            [ccache, "--print-stats"], env=environment, capture_output=True, check=True
+        ).stdout
         return {name: int(value) for name, value in (line.split("\t") for line in text.decode().splitlines())}
 
     assert compile_on("one")["cache_miss"] == 1

@@ -110,7 +110,9 @@ def test_an_upstream_trap_is_named(tmp_path: Path) -> None:
 def test_hashes_of_the_kernel_are_there(board: str) -> None:
     """Every download is checked: a kernel without a hash would fail after hours."""
     buildroot = yaml.safe_load((ROOT / f"files/boards/{board}.yml").read_text())["buildroot"]
-    kernel = buildroot.get("kernel_tarball", f"/linux-{buildroot.get('kernel_version')}.tar.xz").rpartition("/")[2]
+    kernel = buildroot.get("kernel_tarball", f"/linux-{buildroot.get('kernel_version')}.tar.xz").rpartition(
+        "/"
+    )[2]
     for package in ("linux", "linux-headers"):
         hashes = (SOURCE / buildroot["patches"] / package / f"{package}.hash").read_text()
         assert kernel in hashes.split()
@@ -121,14 +123,18 @@ def test_the_raspberry_pi_is_buildroots_own_but_for_the_toolchain(tmp_path: Path
     values = configure(tmp_path, "raspberrypi4_64", rootfs="ext4")
     wanted = read_values((SOURCE / "configs/raspberrypi4_64_defconfig").read_text())
     otherwise = re.compile(r"BR2_(TOOLCHAIN_|ROOTFS_POST_|TARGET_ROOTFS_EXT2_SIZE$)|BR2_ARM_FPU_")
-    assert {name: value for name, value in wanted.items() if not otherwise.match(name)}.items() <= values.items()
+    assert {
+        name: value for name, value in wanted.items() if not otherwise.match(name)
+    }.items() <= values.items()
     assert values["BR2_PACKAGE_RPI_FIRMWARE_CMDLINE_FILE"].endswith('/board/raspberrypi4_64/cmdline.txt"')
 
 
 def test_host_dracut_is_linked_with_its_own_library_path(tmp_path: Path) -> None:
     configure(tmp_path, "qemu_x86_64")
     tree = Tree(SOURCE, tmp_path / "output", (tmp_path / "external",))
-    config.apply(tree, config.merge(tmp_path / "external/configs/qemu_x86_64_defconfig", [], {}), check_mode=False)
+    config.apply(
+        tree, config.merge(tmp_path / "external/configs/qemu_x86_64_defconfig", [], {}), check_mode=False
+    )
     told = tree.run(["--silent", "printvars"], {"VARS": "HOST_DRACUT_MAKE_ENV"})
     assert re.search(r'LDFLAGS="[^"]*-Wl,-rpath,', told)
 
