@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import time
 import typing as t
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._build_progress import Watch
@@ -78,7 +79,9 @@ class ActionModule(ActionBase):
     def _watch(self, watch: Watch, interval: float, patience: float) -> None:
         """Look at the build until it has ended; a host that is out of reach for a while changes nothing."""
         lost = 0.0
-        while True:
+        playbook = os.getppid()
+        # Killed, it leaves this worker behind, which nobody would end before the build does.
+        while os.getppid() == playbook:
             try:
                 command = f"sh -c {shlex.quote(watch.probe())}"
                 seen = self._low_level_execute_command(command)  # type: ignore[no-untyped-call]
@@ -92,6 +95,7 @@ class ActionModule(ActionBase):
                 watch.say(f"out of reach, the build goes on: {error}")
                 self._connection.reset()
             time.sleep(watch.pause(interval))
+        raise AnsibleActionFail("The playbook has been killed. The build goes on: run again to watch it.")
 
 
 def _interrupt(_number: int, _frame: object) -> None:

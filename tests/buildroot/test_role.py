@@ -159,7 +159,8 @@ def test_a_build_whose_controller_died_is_watched_again(site: Site) -> None:
     play = site.start(buildroot_symbols={"BR2_REPRODUCIBLE": "y"})
     wait_for(site.output / "hang", "the build does not hang")
     play.kill()
-    play.communicate()
+    # Its worker, which holds the other end of the pipe, goes too.
+    play.communicate(timeout=60)
     site.fault("")
     again = site.start(buildroot_symbols={"BR2_REPRODUCIBLE": "y"})
     assert again.stdout is not None
