@@ -18,6 +18,16 @@ def test_everything_else_is_kept(host: guest.Host) -> None:
     assert host.file("/root/written").content_string == "kept\n"
 
 
+def test_the_restored_file_has_its_capability(host: guest.Host) -> None:
+    assert host.file("/root/ping").content_string == "ping\n"
+    shown = host.check_output("getfattr -n security.capability -e hex /root/ping")
+    assert "security.capability=0x0100000200200000000000000000000000000000" in shown
+
+
+def test_the_boot_is_confirmed(host: guest.Host) -> None:
+    assert guest.status(host)["confirmed"]
+
+
 def test_the_request_is_done_with(host: guest.Host) -> None:
     info = host.ansible("br2.readonly_rootfs.overlay_info", check=False)["info"]
     assert (info["was_reset"], info["reset_pending"]) == (True, False)
