@@ -231,3 +231,11 @@ def test_an_unknown_package_is_said_and_harms_nothing(copy: Builder) -> None:
 def test_a_directory_that_dracut_cannot_work_in_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match="white space"):
         Builder(tmp_path / "my images").run()
+
+
+def test_a_board_of_another_architecture_is_built_and_booted(tmp_path: Path) -> None:
+    builder = Builder(tmp_path, "qemu_aarch64")
+    assert builder.run(boot_check=True)["manifest"]["board"] == "qemu_aarch64"
+    with (builder.images / "Image").open("rb") as kernel:
+        assert kernel.read(0x3C)[0x38:] == b"ARM\x64"
+    assert "overlay / overlay rw," in (builder.output / "boot-check.log").read_text()
