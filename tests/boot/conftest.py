@@ -52,7 +52,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.stats.get(verdict, []):
             proves = dict(report.user_properties).get("proves")
             if proves is not None:
-                case = report.nodeid.split("/")[-1].replace(".py::", " ").removeprefix("test_")
+                file, _colons, name = report.nodeid.partition(".py::")
+                case = f"{Path(file).name.removeprefix('test_')} {name.removeprefix('test_')}"
                 rows[report.nodeid] = (case, proves, report.duration, verdict)
     if not rows:
         return
