@@ -77,6 +77,8 @@ def flash(
         running = [pool.submit(_run, card, card.job, check) for card in cards if card.job is not None]
         _watch(running, cards, progress)
     for card in cards:
+        if card.job is not None:
+            card.job.close()
         if card.medium is not None:
             os.close(card.medium.fd)
 
@@ -100,11 +102,16 @@ def prepare(image: Image, cards: Sequence[Card], options: Options, check: bool, 
             for refusal in in_use(device, system):
                 raise refusal
             _fits(medium, image)
+            if options.grow or card.seed:
+                # What is made of the image is no better than the image.
+                image.prove()
             key = (medium.size if options.grow else 0, card.seed)
             if key not in sources:
                 sources[key] = layered(image, medium.size, options.grow, card.seed, options.cache)
             source = wiped(sources[key], medium.size) if options.wipe else sources[key]
-            card.job = CardJob(medium, source, recheck, verify=options.verify, discard=options.wipe)
+            card.job = CardJob(
+                medium, source, _ready(image, recheck), verify=options.verify, discard=options.wipe
+            )
         except FlashError as error:
             card.error = error
         except OSError as error:
@@ -131,6 +138,16 @@ def _recheck(device: Device, medium: Medium, system: System) -> Callable[[], Non
         now = describe(device.number, system)
         if medium.number != device.number or _insertion(now) != _insertion(device):
             raise FlashError("vanished", f"{device.name}: another card is in its place")
+
+    return check
+
+
+def _ready(image: Image, recheck: Callable[[], None]) -> Callable[[], None]:
+    """What must hold before a card is written."""
+
+    def check() -> None:
+        image.prove()
+        recheck()
 
     return check
 

@@ -8,18 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ._flash_ahead import RUN, ZEROS, Ahead, Piece, chunks
 from ._flash_errors import FlashError
-from ._flash_medium import Buffer, Medium
+from ._flash_medium import Medium
 from ._flash_source import HEAD, Segment, Source
 
-CHUNK = 2 << 20
-RUN = 64 << 10
 _WINDOW = 16 << 20
 _SAMPLES = 3
 # Comparing costs a read and spares a write; below this many equal chunks it no longer pays.
-_DIFFERENT_CHUNKS = 2
-# Never written, so one for all cards.
-_ZEROS = Buffer(CHUNK)
+_DIFFERENT_CHUNKS = 4
 
 
 @dataclass
@@ -38,7 +35,10 @@ class Tally:
 
 
 class CardJob:
-    """One card and its contents. Buffers are the job's own, so that each card goes at its own pace."""
+    """One card and its contents. Buffers are the job's own, so that each card goes at its own pace.
+
+    To be closed before the card is.
+    """
 
     def __init__(
         self,
@@ -56,16 +56,15 @@ class CardJob:
         self.tally = Tally(total=source.total())
         self.changed = False
         self.touched: list[Segment] = []
-        self._image = Buffer(CHUNK)
-        self._card = Buffer(CHUNK)
+        self._ahead = Ahead(medium)
 
     def plan(self) -> int:
         """Compare everything and write nothing; returns the bytes that would be written."""
         self._phase("compare")
         count = 0 if self._head_is(self.source.head) else HEAD
-        for segment in self.source.segments:
-            for part in _chunks(segment, CHUNK):
-                count += sum(run.length for run in self._differing(part))
+        for piece in self._ahead.pieces(self.source.segments, compare=True):
+            count += sum(run.length for run in piece.differing())
+            self.tally.compared += piece.segment.length
         self._phase("done")
         return count
 
@@ -86,25 +85,27 @@ class CardJob:
         self._phase("done")
         return True
 
+    def close(self) -> None:
+        self._ahead.close()
+
     # The pass that writes.
 
     def _window(self, window: list[Segment]) -> None:
         """Compare first where samples say that the card may hold the bytes, else write blindly."""
         compare = self._looks_alike(window) or (self.discard and self._discarded(window))
         different = 0
-        for segment in window:
-            for part in _chunks(segment, CHUNK):
-                if not compare:
-                    self._write(part, load=True)
-                    continue
-                runs = list(self._differing(part))
-                for run in runs:
-                    self._write(run, load=False, at=run.start - part.start)
-                equal = part.length - sum(run.length for run in runs)
-                self.tally.skipped += equal
-                self.tally.position += equal
-                different = 0 if equal else different + 1
-                compare = different < _DIFFERENT_CHUNKS
+        for piece in self._ahead.pieces(window, compare):
+            whole = piece.segment
+            runs = list(piece.differing()) if piece.has_held else [whole]
+            for run in runs:
+                self._write(piece, run)
+            equal = whole.length - sum(run.length for run in runs)
+            self.tally.compared += whole.length if piece.has_held else 0
+            self.tally.skipped += equal
+            self.tally.position += equal
+            different = 0 if equal else different + 1
+            if different == _DIFFERENT_CHUNKS:
+                self._ahead.comparing = False
 
     def _looks_alike(self, window: list[Segment]) -> bool:
         total = sum(segment.length for segment in window)
@@ -114,7 +115,7 @@ class CardJob:
                 if at < segment.length:
                     begin = segment.start + at // RUN * RUN
                     part = segment.cut(begin, min(begin + RUN, segment.end))
-                    if not any(self._differing(part, count=False)):
+                    if not any(self._ahead.piece.read(part).differing()):
                         return True
                     break
                 at -= segment.length
@@ -130,46 +131,21 @@ class CardJob:
             self.touched.append(segment)
         return self._looks_alike(window)
 
-    def _differing(self, part: Segment, count: bool = True) -> Iterator[Segment]:
-        """The runs of a chunk in which the card differs; both sides stay loaded."""
-        image = self._loaded(part)
-        self.medium.read(self._card, part.length, part.start)
-        if count:
-            self.tally.compared += part.length
-        if image.same(self._card, part.length):
-            return
-        begin = -1
-        for at in range(0, part.length, RUN):
-            equal = image.same(self._card, min(RUN, part.length - at), at)
-            if not equal and begin < 0:
-                begin = at
-            elif equal and begin >= 0:
-                yield part.cut(part.start + begin, part.start + at)
-                begin = -1
-        if begin >= 0:
-            yield part.cut(part.start + begin, part.end)
-
-    def _loaded(self, part: Segment) -> Buffer:
-        if part.fd is None:
-            return _ZEROS
-        part.load(self._image, part.length, 0)
-        return self._image
-
-    def _write(self, part: Segment, load: bool, at: int = 0) -> None:
-        image = self._loaded(part) if load else _ZEROS if part.fd is None else self._image
+    def _write(self, piece: Piece, run: Segment) -> None:
+        """Write a run of a piece, or all of it."""
         self._blank()
-        self.medium.write(image, part.length, part.start, at)
-        self.touched.append(part)
-        self.tally.written += part.length
-        self.tally.position += part.length
-        if part.fd is None:
-            self.tally.zeroed += part.length
+        self.medium.write(piece.wanted, run.length, run.start, run.start - piece.segment.start)
+        self.touched.append(run)
+        self.tally.written += run.length
+        self.tally.position += run.length
+        if run.fd is None:
+            self.tally.zeroed += run.length
 
     def _blank(self) -> None:
         """Before anything else is changed: a card that is not finished must not boot."""
         if not self.changed:
             self.recheck()
-            self.medium.write(_ZEROS, HEAD, 0)
+            self.medium.write(ZEROS, HEAD, 0)
             self.medium.flush()
             self.changed = True
 
@@ -179,10 +155,9 @@ class CardJob:
         bad = self._bad_ranges()
         if bad:
             self._phase("rewrite")
-            for part in bad:
-                self.tally.position -= part.length
-                for chunk in _chunks(part, CHUNK):
-                    self._write(chunk, load=True)
+            self.tally.position -= sum(part.length for part in bad)
+            for piece in self._ahead.pieces(bad, compare=False):
+                self._write(piece, piece.segment)
             self.medium.flush()
             # All again: on a card that wraps, mending one place breaks another.
             bad = self._bad_ranges()
@@ -198,10 +173,9 @@ class CardJob:
             if self.verify == "full"
             else sorted(self.touched, key=lambda part: part.start)
         )
-        for segment in parts:
-            for part in _chunks(segment, CHUNK):
-                bad += self._differing(part, count=False)
-                self.tally.verified += part.length
+        for piece in self._ahead.pieces(parts, compare=True):
+            bad += piece.differing()
+            self.tally.verified += piece.segment.length
         if not self._head_is(b""):
             bad.append(Segment(0, HEAD, None))
         return bad
@@ -231,22 +205,20 @@ class CardJob:
     def _origin(self, bad: Segment) -> int | None:
         """Where the bytes that a bad place now holds belong, if they are others of this image."""
         part = bad.cut(bad.start, min(bad.end, bad.start + RUN))
-        self.medium.read(self._card, part.length, part.start)
-        held = bytes(self._card.view[: part.length])
+        held = bytes(self._ahead.piece.read(part).held.view[: part.length])
         # A sector's worth of the place that is not the same byte over and over.
         needles = (held[at : at + 512] for at in range(0, len(held), 512))
         needle = next((piece for piece in needles if len(set(piece)) > 16), None)
         if needle is None:
             return None
         shift = held.index(needle)
-        for segment in self.source.segments:
-            if segment.fd is None:
+        for piece in self._ahead.pieces(self.source.segments, compare=False):
+            chunk = piece.segment
+            if chunk.fd is None:
                 continue
-            for chunk in _chunks(segment, CHUNK):
-                chunk.load(self._image, chunk.length, 0)
-                found = bytes(self._image.view[: chunk.length]).find(needle)
-                if found >= 0 and chunk.start + found != bad.start + shift:
-                    return chunk.start + found - shift
+            found = bytes(piece.wanted.view[: chunk.length]).find(needle)
+            if found >= 0 and chunk.start + found != bad.start + shift:
+                return chunk.start + found - shift
         return None
 
     # The end: only a verified card gets its first block.
@@ -254,13 +226,14 @@ class CardJob:
     def _finish(self) -> None:
         self._phase("finish")
         self.recheck()
-        self._image.view[:HEAD] = self.source.head
-        self.medium.write(self._image, HEAD, 0)
+        scratch = self._ahead.piece.held
+        scratch.view[:HEAD] = self.source.head
+        self.medium.write(scratch, HEAD, 0)
         self.touched.append(Segment(0, HEAD, None))
         self.tally.written += HEAD
         self.medium.flush()
         if self.verify != "none" and not self._head_is(self.source.head):
-            self.medium.write(_ZEROS, HEAD, 0)
+            self.medium.write(ZEROS, HEAD, 0)
             self.medium.flush()
             raise FlashError(
                 "verify_mismatch",
@@ -271,8 +244,8 @@ class CardJob:
         self.medium.reread_partitions()
 
     def _head_is(self, wanted: bytes) -> bool:
-        self.medium.read(self._card, HEAD, 0)
-        return bytes(self._card.view[:HEAD]) == wanted.ljust(HEAD, b"\0")
+        head = self._ahead.piece.read(Segment(0, HEAD, None)).held
+        return bytes(head.view[:HEAD]) == wanted.ljust(HEAD, b"\0")
 
     def _phase(self, name: str) -> None:
         now = time.monotonic()
@@ -284,21 +257,15 @@ class CardJob:
             self.tally.seconds[name] = self.tally.seconds.get(name, 0.0) - now
 
 
-def _chunks(segment: Segment, size: int) -> Iterator[Segment]:
-    for start in range(segment.start, segment.end, size):
-        yield segment.cut(start, min(start + size, segment.end))
-
-
 def _windows(parts: tuple[Segment, ...]) -> Iterator[list[Segment]]:
     """Neighbours of one kind, up to a window's worth, so that samples speak for all of it."""
     window: list[Segment] = []
     room = _WINDOW
-    for segment in parts:
-        for part in _chunks(segment, _WINDOW):
-            if window and (part.length > room or (part.fd is None) != (window[0].fd is None)):
-                yield window
-                window, room = [], _WINDOW
-            window.append(part)
-            room -= part.length
+    for part in chunks(parts, _WINDOW):
+        if window and (part.length > room or (part.fd is None) != (window[0].fd is None)):
+            yield window
+            window, room = [], _WINDOW
+        window.append(part)
+        room -= part.length
     if window:
         yield window

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,17 +21,33 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Image:
-    """An open image; the file behind C(fd) is raw, C(id) stands for its contents."""
+    """An open image; the file behind C(fd) is raw.
+
+    It is being proven whole while the cards are looked at. Nothing may be written before prove() returns.
+    """
 
     fd: int
     name: str
     compression: str
     mapping: ImageMap
-    id: str
+    proof: Future[str]
 
     @property
     def size(self) -> int:
         return self.mapping.size
+
+    @property
+    def id(self) -> str:
+        """Stands for the contents."""
+        return self.prove()
+
+    def prove(self) -> str:
+        """Wait until the contents are known to be whole, else raise FlashError."""
+        return self.proof.result()
+
+    def close(self) -> None:
+        wait([self.proof])
+        os.close(self.fd)
 
 
 def open_image(path: Path, cache: Path, checksum: str = "", bmap: Path | None = None) -> Image:
@@ -39,17 +56,35 @@ def open_image(path: Path, cache: Path, checksum: str = "", bmap: Path | None = 
     fd, compression = open_unpacked(path, cache)
     try:
         mapping = map_fd(fd, os.fstat(fd).st_size)
-        if bmap is not None:
-            blocks = read_bmap(bmap)
-            check_image(fd, mapping.size, blocks, path.name)
+        blocks = read_bmap(bmap) if bmap is not None else None
+        if blocks is not None:
             mapping = with_mapped(mapping, fd, blocks.mapped())
-            if all(summed for _start, _end, summed in blocks.ranges):
-                digest = digest or _id_of(blocks)
-        return Image(fd, path.name, compression, mapping, digest or _own_id(fd, mapping))
     except BmapError as error:
         raise FlashError("image", str(error)) from error
     except OSError as error:
-        raise FlashError("image", f"{path.name}: cannot be read ({error})", error=error.errno) from error
+        raise _unreadable(path.name, error) from error
+    pool = ThreadPoolExecutor(1)
+    proof = pool.submit(_prove, fd, path.name, mapping, blocks, digest)
+    pool.shutdown(wait=False)
+    return Image(fd, path.name, compression, mapping, proof)
+
+
+def _prove(fd: int, name: str, mapping: ImageMap, blocks: Bmap | None, digest: str) -> str:
+    """Check the contents against the block map, if there is one; returns what stands for them."""
+    try:
+        if blocks is not None:
+            check_image(fd, mapping.size, blocks, name)
+            if all(summed for _start, _end, summed in blocks.ranges):
+                return digest or _id_of(blocks)
+        return digest or _own_id(fd, mapping)
+    except BmapError as error:
+        raise FlashError("image", str(error)) from error
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> FlashError:
+    return FlashError("image", f"{name}: cannot be read ({error})", error=error.errno)
 
 
 def neighbour(path: Path) -> Path | None:

@@ -33,9 +33,6 @@ class Buffer:
         """Whether I(length) bytes at I(at) are equal: a memcmp that lets other threads run."""
         return bool(_libc.memcmp(self._address + at, other._address + at, length) == 0)
 
-    def clear(self) -> None:
-        self.view[:] = bytes(len(self.view))
-
 
 class Medium:
     """An open card. Offsets and lengths are multiples of its sectors."""
@@ -49,7 +46,6 @@ class Medium:
         self.size = self._ioctl_number(BLKGETSIZE64, "Q") if self._block else status.st_size
         self.sector = self._ioctl_number(BLKSSZGET, "i") if self._block else 512
         self.read_only = self._block and bool(self._ioctl_number(BLKROGET, "i"))
-        self.bytes_read = 0
         self.bytes_written = 0
 
     def read(self, buffer: Buffer, length: int, offset: int) -> None:
@@ -65,7 +61,6 @@ class Medium:
                     "too_small", f"{self.name}: the card ends at byte {offset + done}", offset + done
                 )
             done += count
-        self.bytes_read += length
 
     def write(self, buffer: Buffer, length: int, offset: int, at: int = 0) -> None:
         """Write I(length) bytes at I(at) of the buffer to the card."""

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ def run(params: Mapping[str, Any], check: bool, system: System | None = None) ->
         flash(image, cards, options, check, _reporter(params["progress_path"]), system)
         return _result(image, cards, params["verify"], check)
     finally:
-        os.close(image.fd)
+        image.close()
 
 
 def _card(given: Mapping[str, Any], expect: Mapping[str, Any], seed: Sequence[Mapping[str, Any]]) -> Card:

@@ -19,6 +19,7 @@ from ._flash_tools import require
 # Of the compressed file: zeros shrink by a thousand, and memory is to stay small.
 _PIECE = 8 << 10
 _HOLE = 64 << 10
+_ZEROS = bytes(_HOLE)
 _MAGIC = ((b"\x1f\x8b", "gz"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
 
 
@@ -117,11 +118,9 @@ def _write_sparse(out: int, pieces: Iterator[bytes]) -> None:
     """Write, leaving holes for zeros."""
     at = 0
     for piece in pieces:
-        # One look at all of it first: most of a sparse image is nothing else.
-        if piece.count(0) != len(piece):
-            for low in range(0, len(piece), _HOLE):
-                part = piece[low : low + _HOLE]
-                if part.count(0) != len(part):
-                    os.pwrite(out, part, at + low)
+        for low in range(0, len(piece), _HOLE):
+            part = piece[low : low + _HOLE]
+            if part != _ZEROS[: len(part)]:
+                os.pwrite(out, part, at + low)
         at += len(piece)
     os.ftruncate(out, at)

@@ -44,6 +44,7 @@ class FaultyCard(mfusepy.Operations):
         self.faults: dict[str, Any] = {}
         self.written = 0
         self.free_at = 0.0
+        self.late = 0.0
 
     def getattr(self, path: str, fh: object = None) -> dict[str, int]:
         if path == "/":
@@ -67,6 +68,7 @@ class FaultyCard(mfusepy.Operations):
         flip = self.faults.get("flip_at")
         if flip is not None and offset <= flip < offset + len(data):
             data[flip - offset] ^= 0x10
+        self._end()
         return bytes(data)
 
     def write(self, path: str, data: bytes, offset: int, fh: object) -> int:
@@ -79,6 +81,7 @@ class FaultyCard(mfusepy.Operations):
                 if at >= 0:
                     os.pwrite(self.fd, data[done : done + count], at)
                 done += count
+        self._end()
         return len(data)
 
     def fsync(self, path: str, datasync: int, fh: object) -> int:
@@ -98,11 +101,16 @@ class FaultyCard(mfusepy.Operations):
         limit = self.faults.get("vanish_after")
         if limit is not None and self.written >= limit:
             raise OSError(errno.ENODEV, "unplugged")
-        if self.faults.get(rate):
-            self.free_at = max(self.free_at, time.monotonic()) + size / self.faults[rate]
-            # Short sleeps are inexact: being early a little now is made up for later.
-            if self.free_at - time.monotonic() > 0.002:
-                time.sleep(self.free_at - time.monotonic())
+        pace = self.faults.get(rate)
+        # Only what passed between two requests is idle time of the card.
+        self.free_at = max(self.free_at, time.monotonic() - self.late) + (size / pace if pace else 0)
+        # Short sleeps are inexact: being early a little now is made up for later.
+        if self.free_at - time.monotonic() > 0.002:
+            time.sleep(self.free_at - time.monotonic())
+
+    def _end(self) -> None:
+        """How far this program, and not the card, is behind: sleeps last too long, and copying takes time."""
+        self.late = max(0.0, time.monotonic() - self.free_at)
 
     def _fail_in(self, fault: str, offset: int, size: int) -> None:
         span = self.faults.get(fault)

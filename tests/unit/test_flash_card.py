@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash_card
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash_ahead, _flash_card
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_card import CardJob
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_errors import FlashError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_medium import Medium
@@ -54,11 +54,12 @@ class Files:
 
     def run(self, verify: str = "full") -> CardJob:
         image, card = os.open(self.image, os.O_RDONLY), os.open(self.card, os.O_RDWR)
+        job = CardJob(Medium(card, "card"), source_of(self.mapping, image), lambda: None, verify)
         try:
-            job = CardJob(Medium(card, "card"), source_of(self.mapping, image), lambda: None, verify)
             job.flash()
             return job
         finally:
+            job.close()
             os.close(image)
             os.close(card)
 
@@ -74,7 +75,8 @@ class Files:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pieces, so that small images have many."""
-    monkeypatch.setattr(_flash_card, "CHUNK", 4 * BLOCK)
+    monkeypatch.setattr(_flash_ahead, "CHUNK", 4 * BLOCK)
+    monkeypatch.setattr(_flash_ahead, "RUN", BLOCK)
     monkeypatch.setattr(_flash_card, "RUN", BLOCK)
     monkeypatch.setattr(_flash_card, "_WINDOW", 16 * BLOCK)
 
