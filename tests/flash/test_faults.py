@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.tests.support import cards, flashing
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash_image
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._bmap import check_image, write_bmap
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_errors import FlashError
+from ansible_collections.br2.readonly_rootfs.tests.support import cards, flashing, images
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -117,6 +120,32 @@ def test_a_card_locked_by_the_kernel_is_not_touched(image: Path, backing: Path) 
         subprocess.run(["blockdev", "--setro", device], check=True)
         assert only_card(flashing.flash(image, [device]))["failure"]["kind"] == "read_only"
         subprocess.run(["blockdev", "--setrw", device], check=True)
+    assert backing.read_bytes() == before
+
+
+@pytest.mark.parametrize("changes", [{}, {"wipe": True}, {"grow": True}], ids=str)
+def test_a_damaged_image_touches_no_card(
+    image: Path, backing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    """However long it takes to find out: cards are looked at meanwhile, and not written."""
+    damaged = tmp_path / "damaged.img"
+    images.sparse_copy(image, damaged)
+    write_bmap(image, f"{damaged}.bmap")
+    with damaged.open("r+b") as out:
+        out.seek(INSIDE)
+        out.write(b"damage")
+
+    def slowly(*given: Any) -> None:
+        time.sleep(1)
+        check_image(*given)
+
+    monkeypatch.setattr(_flash_image, "check_image", slowly)
+    before = backing.read_bytes()
+    with (
+        cards.loop(backing, "--direct-io=on") as device,
+        pytest.raises(FlashError, match="do not match the block map"),
+    ):
+        flashing.flash(damaged, [device], **changes)
     assert backing.read_bytes() == before
 
 
