@@ -35,7 +35,8 @@ options:
     default: 1.0
   connect_timeout:
     description:
-      - Seconds that one attempt to connect may take.
+      - Seconds that one attempt to connect may take. A device that then falls silent is asked for a sign of
+        life as often, and after three without an answer connected to anew.
     type: int
     default: 5
 attributes:

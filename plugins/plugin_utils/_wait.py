@@ -38,8 +38,8 @@ def wait_for_boot(
 ) -> Boot:
     """Ask until the device answers, with another boot ID if one is given; `script` prints at least that."""
     started = time.monotonic()
-    with suppress(AnsibleError, KeyError):  # Not every connection plugin has it.
-        action._connection.set_option("timeout", connect_timeout)
+    _expect_silence(action, connect_timeout)
+    _forget_connection(action)
     reason = "it was not asked in time"
     while True:
         try:
@@ -48,6 +48,8 @@ def wait_for_boot(
             boot_id = sections["boot_id"].strip()
             elapsed = time.monotonic() - started
             if boot_id and boot_id != not_boot_id:
+                # Later tasks may be more patient.
+                _forget_connection(action)
                 return Boot(boot_id, float(sections["uptime"].split()[0]), elapsed, answer)
             reason = "it answers, but has not been rebooted"
         except (AnsibleError, DeviceError) as error:
@@ -61,8 +63,8 @@ def wait_for_boot(
 def wait_for_reboot(action: DeviceAction, answer: bytes, arguments: Mapping[str, Any], script: str) -> Boot:
     """After the answer of a script that reboots; `arguments` are WAITING and the delay."""
     old = parse_sections(answer)["boot_id"].strip()
-    time.sleep(arguments["delay"])
-    _forget_connection(action)
+    # Who asks too early is answered by the system that goes down, or only by half.
+    time.sleep(arguments["delay"] + arguments["sleep"])
     return wait_for_boot(
         action,
         timeout=arguments["timeout"],
@@ -71,6 +73,15 @@ def wait_for_reboot(action: DeviceAction, answer: bytes, arguments: Mapping[str,
         not_boot_id=old,
         script=script,
     )
+
+
+def _expect_silence(action: DeviceAction, seconds: int) -> None:
+    """A device goes down in the middle of an answer, its network first: ssh would wait for ever."""
+    connection = action._connection
+    with suppress(AnsibleError, KeyError):  # Not every connection plugin has them.
+        connection.set_option("timeout", seconds)
+        own = connection.get_option("ssh_extra_args") or ""
+        connection.set_option("ssh_extra_args", f"{own} -o ServerAliveInterval={seconds}")
 
 
 def _forget_connection(action: DeviceAction) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from ansible_collections.br2.readonly_rootfs.tests.device.endpoints import Endpoint
 
 CHECKOUT = Path(__file__).parents[2]
+# No module may hang, whatever the device does.
+TIMEOUT = 120
 
 
 class Controller:
@@ -46,6 +48,7 @@ class Controller:
             check=False,
             capture_output=True,
             text=True,
+            timeout=TIMEOUT,
         )
         self.output = answered.stdout
         (answer,) = tree.iterdir()

@@ -71,10 +71,17 @@ class Endpoint:
 
     def hang_up(self) -> None:
         """End the sessions, and with them their connections, from outside; what they started goes on."""
+        self._signal_sessions(signal.SIGKILL)
+
+    def fall_silent(self) -> None:
+        """The connections stay, and nobody answers on them; new ones are accepted."""
+        self._signal_sessions(signal.SIGSTOP)
+
+    def _signal_sessions(self, number: signal.Signals) -> None:
         assert self._server is not None
         (dropbear,) = children(self._server.pid)
         for session in children(dropbear):
-            os.kill(session, signal.SIGKILL)
+            os.kill(session, number)
 
     def stop(self) -> None:
         self.boots = False

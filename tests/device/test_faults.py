@@ -23,6 +23,13 @@ from ansible_collections.br2.readonly_rootfs.tests.device.fake_device import Fak
 # Programs that BusyBox has no applet for are the places to stop at: getfattr when the layer is read,
 # setfattr at the end of a restore.
 STOP = "#!/bin/sh\n: >/media/rfs/here\nsleep 3\n"
+# A login shell that stops the ssh server's process of the first session.
+SILENT_ONCE = """\
+#!/bin/sh
+[ -e /media/rfs/silent ] || { : >/media/rfs/silent; kill -STOP $PPID; }
+exec /bin/sh "$@"
+"""
+IMPATIENT = {"connect_timeout": 1, "timeout": 20, "sleep": 0.1}
 CHANGING = ["overlay_reset", "overlay_backup", "overlay_commit"]
 
 
@@ -199,6 +206,27 @@ def test_a_device_that_does_not_come_back(
     result = controller.module(module, {**arguments, "delay": 0.1, "timeout": 3, "sleep": 0.5})
     assert "the device did not come back within 3 s" in result["msg"]
     assert "Connection refused" in result["msg"]
+
+
+def test_waiting_for_a_device_whose_shared_connection_is_dead(
+    controller: Controller, endpoint: Endpoint
+) -> None:
+    assert "info" in controller.module("overlay_info")
+    endpoint.fall_silent()
+    assert controller.module("device_wait", IMPATIENT)["elapsed"] < 10
+
+
+def test_waiting_for_a_device_that_falls_silent_in_the_middle_of_an_answer(
+    controller: Controller, device: FakeDevice
+) -> None:
+    """As one that goes down, its network before its programs."""
+    shell = device.root / "root/shell"
+    shell.write_text(SILENT_ONCE)
+    shell.chmod(0o755)
+    (device.root / "etc/passwd").write_text("root:x:0:0:root:/root:/root/shell\n")
+    (device.root / "etc/shells").write_text("/root/shell\n")
+    assert 2 < controller.module("device_wait", IMPATIENT)["elapsed"] < 20
+    assert (device.rfs / "silent").exists()
 
 
 def test_a_base_without_our_programs(controller: Controller, device: FakeDevice) -> None:
