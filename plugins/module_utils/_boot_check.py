@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._build import BuildError, environment
+from ._program import Program
 from ._qemu import ARCHITECTURES, CONSOLE_LOG, Disk, Guest, QemuError, argv
 from ._qemu_accel import choose
 
@@ -58,11 +59,10 @@ def boot(images: Path, manifest: Mapping[str, t.Any], log: Path, patience: float
     with tempfile.TemporaryDirectory(prefix="br2-boot-") as directory:
         said = Path(directory, "qemu")
         with said.open("wb") as output:
-            qemu = subprocess.Popen(
+            qemu = Program(
                 command,
                 cwd=directory,
                 env=environment(),
-                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -110,7 +110,7 @@ def _guest(images: Path, manifest: Mapping[str, t.Any]) -> Guest:
     )
 
 
-def _watch(qemu: subprocess.Popen[bytes], console: Path) -> str:
+def _watch(qemu: Program, console: Path) -> str:
     """Nothing, or what is wrong."""
     while True:
         # Looked at before the console is read: what it said last counts.

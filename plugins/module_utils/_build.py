@@ -18,6 +18,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ._program import run_program
+
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "readonly-rootfs.br2")
 # Programs of system administration are not always on a user's PATH.
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -75,17 +77,15 @@ def run(
         if log is not None:
             _note(log, f"$ {' '.join(words)}")
             begin = log.tell()
-        ended = subprocess.run(
+        ended = run_program(
             words,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            given=stdin,
             stdout=log or subprocess.PIPE,
             stderr=log or complaints,
             env=dict(env) if env is not None else environment(),
             cwd=cwd,
             encoding="utf-8",
             errors="replace",
-            check=False,
         )
         if ended.returncode:
             said = log or complaints

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._program import Program
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -179,11 +180,10 @@ class _Supervisor:
         """How the command ended; None when the build was cancelled meanwhile."""
         with self.log.open("ab", buffering=0) as log:
             try:
-                main = subprocess.Popen(
+                main = Program(
                     list(command),
                     env=dict(environment),
                     cwd=cwd,
-                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     pass_fds=(self.lock,),

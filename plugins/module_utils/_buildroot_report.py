@@ -7,7 +7,6 @@ from __future__ import annotations
 import html
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tre
     environment,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._files import write_atomically
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._program import run_program
 
 SBOM = "sbom.cdx.json"
 _BARS = 25
@@ -51,18 +51,17 @@ def sbom(tree: Tree, downloads: Path, name: str, version: str) -> str:
         directory = downloads if (downloads / _SPDX).is_file() else Path(empty)
         # It calls make itself, which would want a directory in Buildroot's tree, perhaps another user's.
         extra = {**tree.trusted(), "BR2_DL_DIR": str(directory), "MAKEFLAGS": f" -- O={tree.output}"}
-        done = subprocess.run(
+        done = run_program(
             [str(generator), "--project-name", name, "--project-version", version],
-            input=information,
+            given=information,
             env=environment(os.environ, extra),
             cwd=tree.source,
-            capture_output=True,
             encoding="utf-8",
-            check=False,
         )
     if done.returncode:
         raise BuildrootError(f"utils/generate-cyclonedx failed:\n{done.stderr.strip()[-2000:]}")
-    return done.stdout
+    said: str = done.stdout
+    return said
 
 
 def sizes(tree: Tree) -> dict[str, int]:

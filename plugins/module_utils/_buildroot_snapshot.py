@@ -19,6 +19,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tre
     Tree,
 )
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._kconfig import read_values
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._program import run_program
 
 # Where compiled objects are kept does not change them.
 _HARMLESS = re.compile(r"^CCACHE_")
@@ -98,7 +99,10 @@ def identity(source: Path) -> str:
 
 
 def _output(command: Sequence[str]) -> bytes:
-    return subprocess.run(list(command), capture_output=True, check=True).stdout
+    done = run_program(command)
+    done.check_returncode()
+    said: bytes = done.stdout
+    return said
 
 
 def files(root: Path) -> list[tuple[Path, str]]:

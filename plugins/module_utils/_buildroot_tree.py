@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._program import run_program
+
 # All that a build sees of the environment it is started from. Everything else (LD_LIBRARY_PATH, CFLAGS,
 # MAKEFLAGS, DESTDIR, PERL_MM_OPT, shims of version managers ...) is known to break or to colour builds.
 _KEPT = re.compile(
@@ -97,15 +99,12 @@ class Tree:
         """Run a quick make target to its end and return what it printed on stdout."""
         command = self.command(["--no-print-directory", *targets], variables, output)
         try:
-            done = subprocess.run(
+            done = run_program(
                 command,
                 env=environment(os.environ, self.trusted()),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
                 encoding="utf-8",
                 errors="replace",
                 timeout=timeout,
-                check=False,
             )
         except OSError as error:
             raise BuildrootError(
@@ -119,4 +118,5 @@ class Tree:
                 f"`make {' '.join(targets)}` failed with status {done.returncode}:\n{last}",
                 output=done.stdout + done.stderr,
             )
-        return done.stdout
+        said: str = done.stdout
+        return said

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import inspect
 import shutil
-import subprocess
 import sys
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from ._boot_check import Verdict
 from ._build import BuildError, Stages, clamp_times, content_key, environment, locked, need_tools, run
 from ._debian_kernel import Kernel
 from ._image_check import Judge
+from ._program import run_program
 
 # What every image has: BusyBox, the ssh server, getfattr and setfattr for backups, and their C library.
 BASE_PACKAGES = ("attr", "busybox", "dropbear-bin")
@@ -174,7 +174,7 @@ def _tool_versions() -> dict[str, str]:
     query = ["dpkg-query", "-W", "-f", r"${db:Status-Status} ${Package} ${Version}\n", *names]
     try:
         # It fails when it does not know one of them, and answers for the others all the same.
-        listing = subprocess.run(query, capture_output=True, env=environment(), text=True, check=False).stdout
+        listing = run_program(query, env=environment(), text=True).stdout
     except FileNotFoundError:
         return {}
     found = (line.split() for line in listing.splitlines())

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ._build import BuildError, clamp_times, environment, newest_time, run
+from ._program import Program, run_program
 
 TOOLS = {"dpkg-deb": "dpkg", "tar": "tar", "depmod": "kmod"}
 
@@ -91,12 +92,9 @@ def unpack(package: Path, tree: Path) -> None:
     """The files of a package, with their modes and times, owned by whoever we are."""
     command = ["tar", "-x", "-p", "--no-same-owner", "--keep-directory-symlink", "-C", str(tree)]
     command += [f"--exclude=./{path}" for path in _LEFT_OUT]
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, env=environment()
-    ) as reader:
-        ended = subprocess.run(
-            command, stdin=reader.stdout, stderr=subprocess.PIPE, env=environment(), text=True, check=False
-        )
+    unpacking: list[str | Path] = ["dpkg-deb", "--fsys-tarfile", package]
+    with Program(unpacking, stdout=subprocess.PIPE, env=environment()) as reader:
+        ended = run_program(command, stdin=reader.stdout, env=environment(), text=True)
     if ended.returncode or reader.returncode:
         raise BuildError(f"{package.name} cannot be unpacked: {ended.stderr.strip() or 'it is damaged'}")
 

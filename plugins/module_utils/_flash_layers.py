@@ -28,6 +28,7 @@ from ._flash_image import Image
 from ._flash_source import HEAD, Segment, Source, after_head, segments, source_of
 from ._flash_tools import require
 from ._image_map import Volume, map_fd
+from ._program import run_program
 
 UPPER = PurePosixPath("/upperdir")
 _COPY = 1 << 20
@@ -252,11 +253,9 @@ def _run(
     """Run a tool of e2fsprogs on an open file, with the file system's own time as the clock."""
     start = int(suffix.partition("=")[2] or 0)
     written = struct.unpack("<I", os.pread(fd, 4, start + 1024 + 48))[0]
-    return subprocess.run(
+    return run_program(
         [require(command[0]), *command[1:], f"/proc/self/fd/{fd}{suffix}"],
-        check=False,
-        capture_output=True,
-        input=text.encode(),
+        given=text.encode(),
         pass_fds=[fd],
         env={**os.environ, "LC_ALL": "C", "E2FSPROGS_FAKE_TIME": str(written or 1), "DEBUGFS_PAGER": "cat"},
     )

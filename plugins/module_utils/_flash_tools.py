@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 
 from ._flash_errors import FlashError
+from ._program import run_program
 
 
 def require(tool: str) -> str:
@@ -25,11 +26,9 @@ def run_tool(
     command: list[str], env: Mapping[str, str] | None = None, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, I(text) as its input; its exit status is the caller's to judge."""
-    return subprocess.run(
+    return run_program(
         [require(command[0]), *command[1:]],
-        check=False,
-        capture_output=True,
+        given=text,
         text=True,
-        input=text,
         env={**os.environ, "LC_ALL": "C", **(env or {})},
     )

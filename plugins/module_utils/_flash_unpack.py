@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import lzma
 import os
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Protocol
 
 from ._flash_errors import FlashError
 from ._flash_tools import require
+from ._program import run_program
 
 # Of the compressed file: zeros shrink by a thousand, and memory is to stay small.
 _PIECE = 8 << 10
@@ -74,7 +74,7 @@ def _unpack(given: int, compression: str, out: int) -> None:
             raise
         _write_sparse(out, _members(given, lzma.LZMADecompressor))
         return
-    ran = subprocess.run(command, stdin=given, stdout=out, stderr=subprocess.PIPE, check=False)
+    ran = run_program(command, stdin=given, stdout=out)
     if ran.returncode:
         said = ran.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
         raise FlashError("image", said[-1])

@@ -20,6 +20,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._files import 
     cache_directory,
     write_atomically,
 )
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._program import run_program
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import ARCHITECTURES, QemuError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_process import boot_id
 
@@ -71,13 +72,11 @@ def trial(arch: str, accel: str, seconds: float = TRIAL_SECONDS) -> bool:
         command = [ARCHITECTURES[arch].program, "-nodefaults", "-no-user-config", "-display", "none"]
         command += ["-m", "32", "-accel", accel, *words]
         try:
-            ended = subprocess.run(
+            ended = run_program(
                 command,
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 timeout=seconds,
-                check=False,
             )
         except FileNotFoundError:
             raise QemuError(f"{command[0]} is not installed. Install QEMU for {arch} guests.") from None

@@ -8,12 +8,12 @@ import contextlib
 import platform
 import signal
 import socket
-import subprocess
 import time
 import types
 import typing as t
 from pathlib import Path
 
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._program import run_program
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import LOOPBACK, Forward, QemuError
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,10 +38,8 @@ def birth(pid: int) -> str | None:
     except FileNotFoundError:
         if Path("/proc/self/stat").exists():
             return None
-    listed = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return listed.stdout.strip() or None
+    started: str = run_program(["ps", "-o", "lstart=", "-p", str(pid)], text=True).stdout
+    return started.strip() or None
 
 
 def until(condition: t.Callable[[], bool], seconds: float) -> bool:

@@ -27,6 +27,7 @@ from pathlib import Path
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _qemu as qemu
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _qemu_accel as accelerator
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _qemu_qmp as qmp
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._program import Program, run_program
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import Guest, QemuError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_process import (
     birth,
@@ -46,7 +47,7 @@ _OWN_FILES = (STATE, QEMU_LOG, qemu.CONSOLE_LOG, qemu.CONSOLE_SOCKET, qemu.QMP_S
 class Vm:
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory).absolute()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Program | None = None
         self.state = State.load(self.path(STATE))
 
     def __enter__(self) -> Vm:
@@ -129,10 +130,9 @@ class Vm:
         command = self.argv(guest)
         try:
             with uninterrupted(), self.path(QEMU_LOG).open("wb") as log:
-                self._process = subprocess.Popen(
+                self._process = Program(
                     command,
                     cwd=self.directory,
-                    stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
@@ -281,7 +281,7 @@ class _PortTaken(Exception):
 
 def _run(command: list[str]) -> None:
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        run_program(command, text=True).check_returncode()
     except FileNotFoundError:
         raise QemuError(f"{command[0]} is not installed. Install QEMU's tools.") from None
     except subprocess.CalledProcessError as error:
