@@ -12,6 +12,7 @@ ADVICE = {
     "no_media": "insert a card into the reader",
     "unnamed": "name the target by /dev/disk/by-id or by-path, or add what it is expected to be: "
     "serial, model, or min_size and max_size",
+    "option": "correct the option",
     "unexpected": "check which card is in which reader",
     "duplicate": "name every card once",
     "partition": "name the whole disk",

@@ -55,7 +55,7 @@ def size_of(text: str | None, name: str) -> int:
     try:
         return int(human_to_bytes(text))
     except ValueError as error:
-        raise FlashError("unexpected", f"{name}: {text!r} is not a size such as 64G") from error
+        raise FlashError("option", f"{name}: {text!r} is not a size such as 64G") from error
 
 
 def _chosen(query: Query, system: System) -> Iterator[Device]:

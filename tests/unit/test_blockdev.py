@@ -230,8 +230,9 @@ def test_waiting_for_a_card(station: Station, monkeypatch: pytest.MonkeyPatch) -
 def test_sizes() -> None:
     assert size_of("4G", "min_size") == 4 << 30
     assert size_of(None, "min_size") == 0
-    with pytest.raises(FlashError, match="min_size: 'big' is not a size"):
+    with pytest.raises(FlashError, match="min_size: 'big' is not a size") as caught:
         size_of("big", "min_size")
+    assert caught.value.advice == "correct the option"
 
 
 def test_every_failure_has_advice() -> None:
