@@ -13,6 +13,7 @@ export ANSIBLE_LOCALHOST_WARNING := false
 export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
 
 package := ansible_collections.br2.readonly_rootfs
+lint_fast := lint-ruff+lint-mypy+lint-yaml+lint-ansible+lint-shell+lint-spelling+lint-licences
 
 .PHONY: help
 help: ## say what there is
@@ -41,15 +42,16 @@ images: venv ## build the images that the tests boot
 
 .PHONY: test
 test: provision ## all tests, and one summary at the end
-	@.ci/stages lint+test-unit+test-host+images test-boot test-molecule test-collection
+	@.ci/stages lint-fast+test-unit+test-host+images test-boot \
+		test-molecule+lint-docs+lint-galaxy+lint-sanity-2.19+test-integration-2.19 test-collection
 
 .PHONY: lint
-lint: venv ## all static checks, side by side
-	@.ci/stages lint-ruff+lint-mypy+lint-yaml+lint-ansible+lint-shell+lint-spelling+lint-licences
+lint: venv ## all static checks, each ansible-core whose Python is here included
+	@.ci/stages $(lint_fast)+lint-docs+lint-galaxy lint-sanity-2.19+lint-sanity-2.20 lint-sanity-2.21
 
-.PHONY: lint-all
-lint-all: venv ## ... those of Galaxy, and ansible-test with every ansible-core whose Python is here
-	@.ci/stages lint+lint-docs+lint-galaxy lint-sanity-2.19+lint-sanity-2.20 lint-sanity-2.21
+.PHONY: lint-fast
+lint-fast: venv ## those that need nothing but .venv, side by side
+	@.ci/stages $(lint_fast)
 
 .PHONY: lint-ruff lint-mypy lint-yaml lint-ansible lint-shell lint-spelling lint-licences
 lint-ruff:
@@ -70,16 +72,25 @@ lint-licences:
 
 .PHONY: lint-docs lint-galaxy
 lint-docs:
+	@.ci/docs >/dev/null
 	@.ci/tool docs antsibull-changelog lint
 	@.ci/tool docs antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs dependent .
 lint-galaxy:
 	@.ci/galaxy
 lint-sanity-%:
-	@.ci/sanity $* || [ $$? = 77 ]
+	@.ci/ansible-test $* sanity || [ $$? = 77 ]
 
 .PHONY: test-unit
 test-unit: venv ## unit tests: no network, no root
 	@pytest -n auto tests/unit
+
+.PHONY: test-ansible
+test-ansible: ## ansible-test units and integration, with each ansible-core whose Python is here
+	@.ci/stages test-units-2.19 test-integration-2.19+test-integration-2.20+test-integration-2.21 test-units-2.20 test-units-2.21
+test-units-%:
+	@.ci/ansible-test $* units || [ $$? = 77 ]
+test-integration-%:
+	@.ci/ansible-test $* integration || [ $$? = 77 ]
 
 .PHONY: test-host
 test-host: venv ## tests with real block devices, mounts and processes; most want root

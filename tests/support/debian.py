@@ -14,8 +14,8 @@ from pathlib import Path
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._files import cache_directory
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._tree_sync import synchronise
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree import load_board, render
+from ansible_collections.br2.readonly_rootfs.tests.support.checkout import COLLECTIONS
 
-COLLECTIONS = Path(__file__).parents[2] / ".collections"
 IMAGE: dict[str, t.Any] = {
     "init": "busybox",
     "rootfs": "ext2",

@@ -6,6 +6,7 @@ import configparser
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -13,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_submodule_and_role_pin_the_same_commit_of_the_same_repository() -> None:
     defaults = yaml.safe_load((ROOT / "roles/buildroot/defaults/main.yml").read_text())
+    if not (ROOT / ".git").exists():
+        pytest.skip("only git knows the submodule's commit, and this is no checkout")
     modules = configparser.ConfigParser()
     modules.read(ROOT / ".gitmodules")
     section = modules['submodule "buildroot"']

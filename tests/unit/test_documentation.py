@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.br2.readonly_rootfs.tests.support.checkout import COLLECTIONS, ROOT
 
-ROOT = Path(__file__).parents[2]
 PREFIX = "br2.readonly_rootfs."
 RELEASES = yaml.safe_load((ROOT / "changelogs/changelog.yaml").read_text())["releases"]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
@@ -29,7 +29,7 @@ def documents() -> dict[str, t.Any]:
         check=True,
         capture_output=True,
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"), "LC_ALL": "C.UTF-8"},
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "LC_ALL": "C.UTF-8"},
     )
     found: dict[str, t.Any] = json.loads(told.stdout)
     return found

@@ -14,8 +14,8 @@ import typing as t
 from pathlib import Path
 
 import yaml
+from ansible_collections.br2.readonly_rootfs.tests.support.checkout import COLLECTIONS, ROOT
 
-ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "inventory/sample"
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
@@ -25,7 +25,7 @@ def ansible(program: str, *words: str | Path) -> str:
     ended = subprocess.run(
         [Path(sys.executable).with_name(program), *words],
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"), "LC_ALL": "C.UTF-8"},
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
         check=False,
