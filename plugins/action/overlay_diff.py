@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._arguments import SELECTION
-from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._contents import text_diffs
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._contents import text_diffs, unified
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._device import (
     DeviceAction,
     DeviceError,
@@ -59,4 +59,5 @@ class ActionModule(DeviceAction):
                 for one, some in zip(found, chosen)
                 for text in text_diffs(self.run_script, layer, some, arguments["text_limit"], one.overlay)
             ]
+            result["text"] = unified(result["diff"])
         return result

@@ -103,6 +103,12 @@ xattrs:
   returned: success
   type: str
   sample: full
+text:
+  description: The lines of what diff mode shows. Ansible itself shows it only of tasks that change something.
+  returned: in diff mode
+  type: list
+  elements: str
+  sample: ['--- /etc/hostname (base)', '+++ /etc/hostname (modified)']
 changes:
   description: The changes, sorted by path.
   returned: success

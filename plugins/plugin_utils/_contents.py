@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import tarfile
 from collections.abc import Iterable
@@ -81,6 +82,21 @@ def _text_diff(change: Change, path: bytes, contents: Contents) -> dict[str, Any
         "before": before,
         "after": after,
     }
+
+
+def unified(diffs: Iterable[dict[str, Any]]) -> list[str]:
+    """The same as lines, for Ansible shows the diff of a task only where the task changed something."""
+    return [
+        line
+        for one in diffs
+        for line in difflib.unified_diff(
+            one["before"].splitlines(),
+            one["after"].splitlines(),
+            one["before_header"],
+            one["after_header"],
+            lineterm="",
+        )
+    ]
 
 
 def _side(entry: Entry | None, content: bytes | None, facts: dict[str, Any] | None) -> str:

@@ -65,9 +65,19 @@ def test_report(controller: Controller, fleet: dict[str, Endpoint], tmp_path: Pa
     assert "changed=1" not in again.stdout
 
 
-def test_diff_goes_on_where_a_device_is_gone(controller: Controller) -> None:
+def test_diff_shows_what_differs_and_goes_on_where_a_device_is_gone(
+    controller: Controller, fleet: dict[str, Endpoint]
+) -> None:
+    (fleet["changed"].device.root / "etc/issue").write_text("mine\n")
+    (fleet["changed"].device.root / "etc/shells").unlink()
     run = controller.playbook("diff")
     assert run.returncode == 0, run.stdout + run.stderr
+    assert "added /etc/issue" in run.stdout
+    assert "deleted /etc/shells" in run.stdout
+    assert run.stdout.count("deleted /etc") == 1
+    run = controller.playbook("diff", "--diff")
+    assert "+++ /etc/issue (added)" in run.stdout
+    assert "+mine" in run.stdout
 
 
 def test_commit(controller: Controller, fleet: dict[str, Endpoint], tmp_path: Path) -> None:
