@@ -38,13 +38,21 @@ def test_documented_options_are_the_accepted_ones(module: str) -> None:
     assert documented(module) == accepted
 
 
-@pytest.mark.parametrize("group", ["selection", "waiting"])
-def test_an_action_group_has_the_modules_that_take_its_options(group: str) -> None:
+@pytest.mark.parametrize(
+    ("group", "fragment"),
+    [
+        ("buildroot", "_buildroot"),
+        ("device_selection", "_device.selection"),
+        ("device_waiting", "_device.waiting"),
+    ],
+)
+def test_an_action_group_has_the_modules_that_take_its_options(group: str, fragment: str) -> None:
     """module_defaults gives them to each of its modules, and one that does not take them fails."""
     runtime = yaml.safe_load((PLUGINS.parent / "meta/runtime.yml").read_text())
-    fragment = f"br2.readonly_rootfs._device.{group}"
-    taking = [name for name in MODULES if fragment in (PLUGINS / f"modules/{name}.py").read_text()]
-    assert runtime["action_groups"][f"device_{group}"] == taking
+    line = f"  - br2.readonly_rootfs.{fragment}\n"
+    taking = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py") if line in path.read_text())
+    assert taking
+    assert runtime["action_groups"][group] == taking
 
 
 INFO = b"""
