@@ -100,7 +100,7 @@ class Guest:
 
     def ready(self, timeout: float = PATIENCE) -> list[str]:
         """Wait for the agent; return its argument list, its own name first."""
-        line = self.machine.expect(r"^.*@@BOOT .*\|$", timeout, never=PANIC).group()
+        line = self.machine.expect(r"^.*@@BOOT .*\|\r?\n", timeout, never=PANIC).group()
         return re.findall(r"@@BOOT ([^|]*)\|", line)
 
     def sh(self, command: str, timeout: float = PATIENCE) -> str:
