@@ -83,10 +83,8 @@ class Ahead:
         coming: Future[Piece] | None = None
         try:
             for chunk, piece in zip(chunks(parts, CHUNK), cycle(self._pieces)):
-                ready, coming = (
-                    coming,
-                    self._thread.submit(piece.read if self.comparing else piece.load, chunk),
-                )
+                fill = piece.read if self.comparing else piece.load
+                ready, coming = coming, self._thread.submit(fill, chunk)
                 if ready is not None:
                     yield ready.result()
             if coming is not None:

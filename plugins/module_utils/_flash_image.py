@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Open an image, raw or compressed, and prove it whole before any card is touched."""
+"""Open an image, raw or compressed, and prove it whole before any card is written."""
 
 from __future__ import annotations
 
