@@ -9,6 +9,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Ansible insists on UTF-8, which a bare machine does not have set.
 export LC_ALL := C.UTF-8
 export PYTHONDONTWRITEBYTECODE := 1
+# Into a pipe Ansible writes by blocks, and progress would come when all is over.
+export PYTHONUNBUFFERED := 1
 export ANSIBLE_LOCALHOST_WARNING := false
 export ANSIBLE_INVENTORY_UNPARSED_WARNING := false
 

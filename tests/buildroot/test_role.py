@@ -76,7 +76,7 @@ class Site:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"},
         )
 
     def run(self, **variables: Any) -> tuple[int, str]:
@@ -110,9 +110,9 @@ def test_builds_shows_progress_and_then_does_nothing(site: Site) -> None:
     code, text = site.run()
     assert code == 0, text
     assert re.search(
-        r"\[build1\] \d+/8 (images|\S+ (building|installing|configuring|downloading|extracting)), \d+:\d\d",
+        r"\[build1\] \d+/8 (images|\S+ (building|installing|configuring|patching|downloading|extracting)), \d+:\d\d",
         text,
-    )
+    ), text
     assert site.result()["reasons"] == ["nothing was built here yet"]
     assert (site.output / "images/bzImage").owner() == USER
 
