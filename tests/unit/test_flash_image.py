@@ -237,6 +237,8 @@ def test_signatures(tmp_path: Path) -> None:
     subprocess.run([*gpg, "--export", "--output", str(keyring)], check=True)
     image.write_bytes(b"image")
     subprocess.run([*gpg, "--detach-sign", "--output", str(signature), str(image)], check=True)
+    # It would stay for ever, with a directory that is gone.
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"], check=True)
     check_signature(image, signature, keyring)
     image.write_bytes(b"imagE")
     with pytest.raises(FlashError, match="signature is not valid"):
