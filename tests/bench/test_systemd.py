@@ -10,21 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import (
-    ARCHITECTURES,
-    CONSOLE_LOG,
-    Disk,
-    Guest,
-    argv,
-)
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import Disk, Guest
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_vm import Vm
 
 REPOSITORY = Path(__file__).parents[2]
 # The image of scenario systemd_var, with a tmpfs on /var: no other device is waited for.
@@ -34,7 +27,7 @@ RUNS = int(os.environ.get("BR2_BENCH_RUNS", "5"))
 PATIENCE = 120
 WORDS = "ro rdinit=/none systemd.log_target=kmsg systemd.show_status=0 printk.devkmsg=on"
 CONF = "/usr/lib/readonly-rootfs/overlay-dirs.d/image.conf"
-FINISHED = re.compile(r"Startup finished in .*?\+ (?:(\d+)min )?([\d.]+)(m?)s \(userspace\)")
+FINISHED = r"Startup finished in .*?\+ (?:(\d+)min )?([\d.]+)(m?)s \(userspace\)"
 
 
 def with_directories(disk: Path, start: int, copy: Path, directories: list[str]) -> Path:
@@ -53,19 +46,10 @@ def with_directories(disk: Path, start: int, copy: Path, directories: list[str])
 
 def seconds_to_boot(guest: Guest, directory: Path) -> float:
     """What systemd took in user space, in seconds."""
-    log = directory / CONSOLE_LOG
-    log.unlink(missing_ok=True)
-    with subprocess.Popen(argv(guest, "tcg", {}), cwd=directory) as qemu:
-        try:
-            end = time.monotonic() + PATIENCE
-            while time.monotonic() < end and qemu.poll() is None:
-                found = FINISHED.search(log.read_text(errors="replace")) if log.exists() else None
-                if found:
-                    return 60 * int(found[1] or 0) + float(found[2]) / (1000 if found[3] else 1)
-                time.sleep(0.5)
-        finally:
-            qemu.kill()
-    pytest.fail(f"the guest did not come up; its console:\n{log.read_text(errors='replace')[-2000:]}")
+    with Vm(directory) as vm:
+        vm.start(guest)
+        minutes, number, milli = vm.wait_for_console(FINISHED, PATIENCE).groups()
+        return 60 * int(minutes or 0) + float(number) / (1000 if milli else 1)
 
 
 def test_boot_time(tmp_path: Path) -> None:
@@ -79,8 +63,9 @@ def test_boot_time(tmp_path: Path) -> None:
         disk = with_directories(IMAGES / manifest["disk"]["file"], start, copy, directories)
         return Guest(
             name="bench",
+            arch=manifest["architecture"],
+            accel="tcg",
             machine=manifest["qemu"]["machine"],
-            cpu=ARCHITECTURES[manifest["architecture"]].tcg_cpu,
             kernel=str(IMAGES / manifest["kernel"]["file"]),
             append=f"{manifest['kernel']['cmdline']} {WORDS}",
             disks=(Disk(str(disk), access="snapshot"),),
@@ -90,7 +75,7 @@ def test_boot_time(tmp_path: Path) -> None:
     seconds: list[list[float]] = [[] for _unused in guests]
     for _unused in range(RUNS + 1):
         for one, measured in zip(guests, seconds):
-            measured.append(seconds_to_boot(one, tmp_path))
+            measured.append(seconds_to_boot(one, tmp_path / "vm"))
     print(f"\nsystemd's own boot time, medians of {RUNS} in turn after one to warm up")
     for directories, (_first, *measured) in zip(LISTS, seconds):
         name = " ".join(directories) or "no overlay on a directory"
