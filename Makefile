@@ -74,7 +74,7 @@ lint-licences:
 
 .PHONY: lint-docs lint-galaxy
 lint-docs:
-	@.ci/docs >/dev/null
+	@.ci/docs
 	@.ci/tool docs antsibull-changelog lint
 	@.ci/tool docs antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck --validate-collection-refs dependent .
 lint-galaxy:
@@ -121,6 +121,7 @@ test-collection: venv ## the collection as installed: documented, built with, fl
 .PHONY: docs
 docs: ## the documentation as a site, in output/docs/html
 	@.ci/docs
+	@echo $(CURDIR)/output/docs/html/index.html
 
 .PHONY: bench-flash
 bench-flash: venv ## figures: flashing against its peers; needs root
