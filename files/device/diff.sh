@@ -10,8 +10,9 @@
 # Buildroot suffice: there is no stat, no find -printf, no getfattr to count on.
 QUOTING_STYLE=escape # What else GNU ls would print raw.
 export QUOTING_STYLE mount_points
-if getfattr --version >/dev/null 2>&1; then
-	getfattr='getfattr -h -d -m - -e hex --absolute-names'
+# By its path: a BusyBox shell may take its own applet for it.
+if /usr/bin/getfattr --version >/dev/null 2>&1; then
+	getfattr='/usr/bin/getfattr -h -d -m - -e hex --absolute-names'
 	printf '@G gnu\n'
 elif command -v getfattr >/dev/null; then
 	getfattr='getfattr -h -d'
@@ -69,7 +70,7 @@ tree=$upper
 all() { cd "$tree" && find . -xdev "$@" -print0; }
 children() { xargs -0 -r sh -c 'find "$@" -xdev -maxdepth 1 -print0' sh; }
 redirects() {
-	[ -z "$getfattr" ] || all -type d | (cd "$upper" && xargs -0 -r getfattr -h -n trusted.overlay.redirect -- 2>/dev/null)
+	[ -z "$getfattr" ] || all -type d | (cd "$upper" && xargs -0 -r "${getfattr%% *}" -h -n trusted.overlay.redirect -- 2>/dev/null)
 }
 if [ "$scope" = upper ]; then
 	printf '@N\n'

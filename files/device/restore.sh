@@ -12,9 +12,10 @@ dd bs=1 count="$deleted" 2>/dev/null | xargs -0 -r rm -rf -- || fail "cannot del
 dump=$(dd bs=1 count="$attributes" 2>/dev/null)
 tar -x -f - || fail "cannot unpack the backup: is the layer full or read-only?"
 eval "$owners"
-# Last, because a change of the owner takes capabilities away. BusyBox's sets nothing binary.
-if setfattr --version >/dev/null 2>&1; then
-	[ -z "$dump" ] || printf '%s\n' "$dump" | setfattr -h --restore=- || fail "cannot set extended attributes"
+# Last, because a change of the owner takes capabilities away. BusyBox's sets nothing binary,
+# and its shell may take its own applet where no path is given.
+if /usr/bin/setfattr --version >/dev/null 2>&1; then
+	[ -z "$dump" ] || printf '%s\n' "$dump" | /usr/bin/setfattr -h --restore=- || fail "cannot set extended attributes"
 	printf '@xattrs\n'
 fi
 sync

@@ -222,7 +222,8 @@ def _make_in(
     programs.mkdir()
     for package in found.initramfs:
         _debian_root.unpack(found.apt.path(package), programs)
-    busybox = programs / "bin/busybox"
+    # In /usr since Debian 13.
+    (busybox,) = programs.glob("**/bin/busybox")
     _dracut.make_initramfs(tree, external, cpio, release, epoch, images.parent, log, busybox)
 
     image = images / board["kernel"]["image"]

@@ -57,10 +57,16 @@ def package_kernel(apt: Apt, name: str, cache: Path, update: bool) -> Kernel:
                 raise OfflineError
             with made_whole(kept) as directory:
                 unpack(apt.path(package), directory)
-                (release,) = (path.name for path in (directory / "lib/modules").iterdir())
-                run(["depmod", "-b", directory, release])
+                (modules,) = _modules(directory)
+                run(["depmod", "-b", modules.parents[2], modules.name])
     (image,) = (kept / "boot").glob("vmlinu[xz]-*")
-    return Kernel(image, image.name.partition("-")[2], package.version, modules=kept / "lib/modules")
+    (modules,) = _modules(kept)
+    return Kernel(image, modules.name, package.version, modules=modules.parent)
+
+
+def _modules(tree: Path) -> list[Path]:
+    """Directories of modules by release: in /usr since Debian 13."""
+    return [*tree.glob("lib/modules/*"), *tree.glob("usr/lib/modules/*")]
 
 
 def source_kernel(

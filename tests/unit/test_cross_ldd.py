@@ -50,3 +50,12 @@ def test_a_script_needs_nothing(tmp_path: Path) -> None:
     command = [sys.executable, str(SOURCE / "debian/cross-ldd"), str(tmp_path / "script")]
     environment = {**os.environ, "dracutsysrootdir": str(tmp_path)}
     assert subprocess.run(command, check=True, capture_output=True, env=environment).stdout == b""
+
+
+def test_the_target_of_an_absolute_link_is_in_the_tree(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").symlink_to("/bin/of-the-tree-alone")
+    (tmp_path / "bin/of-the-tree-alone").write_text("#!/bin/sh\n")
+    command = [sys.executable, str(SOURCE / "debian/cross-ldd"), str(tmp_path / "bin/sh")]
+    environment = {**os.environ, "dracutsysrootdir": str(tmp_path)}
+    assert subprocess.run(command, check=True, capture_output=True, env=environment).stdout == b""

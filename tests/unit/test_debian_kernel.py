@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._apt import Apt
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._build import BuildError
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._debian_kernel import embed, source_kernel
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._debian_kernel import (
+    embed,
+    package_kernel,
+    source_kernel,
+)
 from ansible_collections.br2.readonly_rootfs.tests.support.packages import make_deb, write_index
 
 BOARD: dict[str, t.Any] = {
@@ -95,3 +99,24 @@ def test_a_dropped_symbol_is_named(kernel: t.Callable[[], t.Any], tmp_path: Path
     with pytest.raises(BuildError, match="does not honour: CONFIG_DROPPED=y"):
         kernel()
     shutil.rmtree(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("place", ["lib", "usr/lib"])
+def test_modules_of_a_package_are_found_in_usr_too(place: str, tmp_path: Path) -> None:
+    release = "6.12-amd64"
+    modules = f"{place}/modules/{release}"
+    made = {
+        f"boot/vmlinuz-{release}": "kernel",
+        f"{modules}/modules.order": "",
+        f"{modules}/modules.builtin": "",
+    }
+    make_deb(tmp_path / "archive", f"linux-image-{release}", files=made)
+    make_deb(tmp_path / "archive", "linux-image-amd64", depends=f"linux-image-{release}")
+    with tempfile.TemporaryFile("w+") as log:
+        apt = Apt(tmp_path / "cache", "amd64", [write_index(tmp_path / "archive")], log)
+        for _again in range(2):
+            kernel = package_kernel(apt, "linux-image-amd64", tmp_path / "cache", update=False)
+            assert kernel.release == release
+            assert kernel.image.read_text() == "kernel"
+            assert kernel.modules is not None
+            assert (kernel.modules / release / "modules.dep").exists()

@@ -89,7 +89,7 @@ def test_extended_attributes_are_kept(run: Run, base: Path) -> None:
         os.setxattr(base, "user.colour", b"blue")
     except OSError:
         pytest.skip("the file system of the temporary directory has no user attributes")
-    said = run('overlay_dir open; getfattr --only-values -n user.colour "$place/upper" 2>/dev/null')
+    said = run('overlay_dir open; /usr/bin/getfattr --only-values -n user.colour "$place/upper" 2>/dev/null')
     assert said == "blue"
 
 
@@ -203,7 +203,9 @@ def test_a_request_resets_the_layer_once_and_keeps_what_it_names(run: Run) -> No
 def test_when_no_layers_can_be_made_nothing_is_mounted_and_the_mount_is_skipped(run: Run) -> None:
     run(
         """
-        before=$(cut -d' ' -f5- /proc/self/mountinfo)
+        # Other mounts of the machine come and go.
+        mounts() { cut -d' ' -f5- /proc/self/mountinfo | grep -e "^${base%/*}/" -e '^/run/[br]' || :; }
+        before=$(mounts)
         mkdir -p /run/buildroot/mounts; : >"$place"
         overlay_dir open && exit 1
         rm "$place"
@@ -211,7 +213,7 @@ def test_when_no_layers_can_be_made_nothing_is_mounted_and_the_mount_is_skipped(
         overlay_dir open && exit 1
         echo 'know_filesystem() { return 1; }' >>"$library/mount.sh"
         overlay_dir open && exit 1
-        test "$(cut -d' ' -f5- /proc/self/mountinfo)" = "$before"
+        test "$(mounts)" = "$before"
         test ! -e "$status"
         """
     )
@@ -229,7 +231,7 @@ def test_where_the_kernel_stacks_no_more_overlays_none_is_mounted(run: Run) -> N
         done
         before=$(cut -d' ' -f5- /proc/self/mountinfo)
         overlay_dir open && exit 1
-        test "$(cut -d' ' -f5- /proc/self/mountinfo)" = "$before"
+        test "$(mounts)" = "$before"
         test ! -e "$status"
         """
     )

@@ -70,12 +70,13 @@ symbolic_mode() {
     symbolic=$symbolic$symbolic_sticky
 }
 
-# like_xattrs FROM TO: only where the base brings the tools; BusyBox has no getfattr.
+# like_xattrs FROM TO: only where the base brings GNU's tools, which are called by their path
+# because a BusyBox shell may take its own applets for them.
 like_xattrs() {
-    command -v getfattr >/dev/null && command -v setfattr >/dev/null || return 0
+    [ -x /usr/bin/getfattr ] && [ -x /usr/bin/setfattr ] || return 0
     # TO is /, for getfattr: --restore takes the name from the dump.
-    cd "$1" && getfattr -d -m - -e hex . >"$rfs/.xattr" 2>/dev/null
-    cd "$2" && setfattr "--restore=$rfs/.xattr" 2>/dev/null ||
+    cd "$1" && /usr/bin/getfattr -d -m - -e hex . >"$rfs/.xattr" 2>/dev/null
+    cd "$2" && /usr/bin/setfattr "--restore=$rfs/.xattr" 2>/dev/null ||
         info "cannot give / all extended attributes of the base: ${2%upperdir*} does not take them"
     cd / || :
 }
