@@ -44,6 +44,8 @@ def run(shell: list[str], tmp_path: Path, base: Path) -> Run:
         name='{name}' base='{base}' library='{library}'
         place=/run/buildroot/mounts/$name status=/run/readonly-rootfs/$name/status
         overlay_dir() {{ {" ".join(shell)} '{library}/overlay-dir' "$1" "$name" "$base" 2>&1; }}
+        # The machine's other mounts come and go.
+        mounts() {{ cut -d' ' -f5- /proc/self/mountinfo | grep -e '^{tmp_path}/' -e '^/run/[br0-9]' || :; }}
         mount_overlay() {{
             layers=/run/readonly-rootfs/base_x2ddir
             mount -t overlay overlay_x -o \\
@@ -127,7 +129,7 @@ def test_a_mounted_file_is_moved_into_the_overlay_and_back(run: Run) -> None:
     run(
         """
         echo id >/run/id; : >"$base/id"; mount -o bind /run/id "$base/id"; mount -o remount,bind,ro "$base/id"
-        before=$(cut -d' ' -f5- /proc/self/mountinfo)
+        before=$(mounts)
         overlay_dir open
         ! grep -q 'dir/id ' /proc/mounts || test ! -s "$base/id"
         mount_overlay; overlay_dir mounts
@@ -137,7 +139,7 @@ def test_a_mounted_file_is_moved_into_the_overlay_and_back(run: Run) -> None:
         test ! -s "$base/id"
         umount "$base"
         overlay_dir close
-        test "$(cut -d' ' -f5- /proc/self/mountinfo)" = "$before"
+        test "$(mounts)" = "$before"
         """
     )
 
@@ -203,8 +205,6 @@ def test_a_request_resets_the_layer_once_and_keeps_what_it_names(run: Run) -> No
 def test_when_no_layers_can_be_made_nothing_is_mounted_and_the_mount_is_skipped(run: Run) -> None:
     run(
         """
-        # Other mounts of the machine come and go.
-        mounts() { cut -d' ' -f5- /proc/self/mountinfo | grep -e "^${base%/*}/" -e '^/run/[br]' || :; }
         before=$(mounts)
         mkdir -p /run/buildroot/mounts; : >"$place"
         overlay_dir open && exit 1
@@ -229,7 +229,7 @@ def test_where_the_kernel_stacks_no_more_overlays_none_is_mounted(run: Run) -> N
                 overlay /run/$level/merged
             base=/run/$level/merged
         done
-        before=$(cut -d' ' -f5- /proc/self/mountinfo)
+        before=$(mounts)
         overlay_dir open && exit 1
         test "$(mounts)" = "$before"
         test ! -e "$status"
@@ -240,10 +240,10 @@ def test_where_the_kernel_stacks_no_more_overlays_none_is_mounted(run: Run) -> N
 def test_closing_unmounts_all_that_opening_mounted(run: Run) -> None:
     script = """
         mount -t tmpfs sub "$base/sub"
-        before=$(cut -d' ' -f5- /proc/self/mountinfo)
+        before=$(mounts)
         overlay_dir open >/dev/null
         overlay_dir close
-        test "$(cut -d' ' -f5- /proc/self/mountinfo)" = "$before"
+        test "$(mounts)" = "$before"
     """
     run(script)
     run(BACKING + script)
