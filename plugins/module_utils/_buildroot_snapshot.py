@@ -61,6 +61,8 @@ def referenced(values: Mapping[str, str], tree: Tree) -> dict[str, list[Path]]:
             continue
         for word in text.split():
             path = Path(re.sub(r"\$[({](\w+)[)}]", lambda match: variables.get(match[1], match[0]), word))
+            if not path.exists() and set(tree.external) & set(path.parents):
+                raise BuildrootError(f"{symbol} names {path}, which does not exist.")
             if path.is_absolute() and path.exists() and tree.source not in path.parents:
                 found.setdefault(symbol, []).append(path)
     return found

@@ -74,7 +74,8 @@ def source_kernel(
 ) -> Kernel:
     """A kernel from linux-source with the board's linux.config and the common fragment."""
     package = apt.fetch_newest("linux-source", "linux-source-", update)
-    configs = [external / "board" / board["name"] / "linux.config", external / "board/common/linux.fragment"]
+    boards = external / "board"
+    configs = [boards / board["directory"] / "linux.config", boards / "common/linux.fragment"]
     missing = [str(path) for path in configs if not path.is_file()]
     if missing:
         raise BuildError(f"A kernel from source needs {', '.join(missing)}.")

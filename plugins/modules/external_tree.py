@@ -34,7 +34,8 @@ options:
     default: []
   image:
     description:
-      - What the templates need to know about the image, as role C(br2.readonly_rootfs.image) sets it.
+      - What the templates need to know about the image, as role C(br2.readonly_rootfs.image) sets it. All
+        keys of the example are needed.
     type: dict
     default: {}
   files:
@@ -60,6 +61,7 @@ EXAMPLES = r"""
     path: output/qemu_x86_64/external
     board: qemu_x86_64
     image:
+      init: busybox
       hostname: gate
       root_login: keys
       root_password_hash: ''

@@ -25,6 +25,18 @@ _REQUIRED = {
     "kernel": ("image", "cmdline"),
     "disk": ("table", "root", "overlay"),
 }
+# What templates ask of the image; role image sets it.
+_IMAGE = (
+    "authorized_keys",
+    "embedded_initramfs",
+    "hostname",
+    "init",
+    "packages",
+    "root_login",
+    "root_password_hash",
+    "rootfs",
+    "rootfs_overlays",
+)
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "readonly-rootfs.br2")
 
 
@@ -34,7 +46,8 @@ def load_board(name: str, directories: Iterable[Path]) -> dict[str, t.Any]:
     for directory in searched:
         path = directory / f"{name}.yml"
         if path.is_file():
-            return _checked(path, {"name": name, **(yaml.safe_load(path.read_text(encoding="utf-8")) or {})})
+            data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            return _checked(path, {"name": name, "directory": name, **data})
     known = sorted({path.stem for directory in searched for path in directory.glob("*.yml")})
     raise TreeError(
         f"There is no board {name!r}. Known: {', '.join(known)}. "
@@ -59,6 +72,8 @@ def _checked(path: Path, board: dict[str, t.Any]) -> dict[str, t.Any]:
 def render(board: Mapping[str, t.Any], image: Mapping[str, t.Any], source: Path = SOURCE) -> dict[str, Node]:
     """The files of the tree by their path in it."""
     name = str(board["name"])
+    if missing := [key for key in _IMAGE if key not in image]:
+        raise TreeError(f"`image` lacks {', '.join(missing)}. Role image sets all of it from its variables.")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=jinja2.select_autoescape([], default_for_string=False),
@@ -67,7 +82,7 @@ def render(board: Mapping[str, t.Any], image: Mapping[str, t.Any], source: Path 
     )
     environment.globals.update(board=board, image=image, uuid=lambda what: _uuid(name, what))
     tree: dict[str, Node] = {}
-    for path in _files(source, name):
+    for path in _files(source, str(board["directory"])):
         relative = path.relative_to(source).as_posix()
         if path.is_symlink():
             tree[relative] = Node(link=str(path.readlink()))
@@ -91,12 +106,12 @@ def _target(content: bytes) -> str:
     return target
 
 
-def _files(source: Path, board: str) -> Iterator[Path]:
+def _files(source: Path, own: str) -> Iterator[Path]:
     """Every file but the directories of other boards."""
     for directory, subdirectories, names in os.walk(source):
         here = Path(directory)
         if here == source / "board":
-            subdirectories[:] = [known for known in subdirectories if known in ("common", board)]
+            subdirectories[:] = [known for known in subdirectories if known in ("common", own)]
         links = [known for known in subdirectories if (here / known).is_symlink()]
         for name in sorted(names + links):
             yield here / name

@@ -148,6 +148,12 @@ def test_a_kernel_configuration_configures_the_kernel_again(bench: Bench) -> Non
     assert "etc/CONFIG_OVERLAY_FS" not in bench.rootfs(), "what the kernel installed before is still there"
 
 
+def test_a_file_that_is_named_and_missing_is_told_before_the_build(bench: Bench) -> None:
+    (bench.external / "linux.config").unlink()
+    with pytest.raises(BuildrootError, match=r"BR2_LINUX_KERNEL_CUSTOM_CONFIG_FILE names .*linux\.config"):
+        bench.start()
+
+
 def test_what_is_taken_out_leaves_the_image(bench: Bench) -> None:
     bench.run()
     (bench.external / "overlay/etc/motd").unlink()

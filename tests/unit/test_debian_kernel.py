@@ -22,7 +22,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._debian_kernel
 from ansible_collections.br2.readonly_rootfs.tests.support.packages import make_deb, write_index
 
 BOARD: dict[str, t.Any] = {
-    "name": "b",
+    "directory": "b",
     "kernel": {"image": "bzImage"},
     "debian": {"architecture": "amd64"},
 }

@@ -54,10 +54,14 @@ def test_every_board_renders_a_whole_tree(board: str) -> None:
 
 
 @pytest.mark.parametrize("board", [name for name in EVERY_BOARD if "buildroot" in load_board(name, [])])
-def test_every_file_that_the_defconfig_names_is_there(board: str) -> None:
-    tree = rendered(board, authorized_keys=["ssh-ed25519 A a"])
+@pytest.mark.parametrize("name", ["", "gate"])
+def test_every_file_that_the_defconfig_names_is_there(board: str, name: str, tmp_path: Path) -> None:
+    """Of a board, and of another one whose file is a copy."""
+    shutil.copy(BOARDS / f"{board}.yml", tmp_path / f"{name or board}.yml")
+    found = render(load_board(name or board, [tmp_path]), {**IMAGE, "authorized_keys": ["ssh-ed25519 A a"]})
+    tree = {path: node.content.decode() for path, node in found.items()}
     named = re.findall(
-        r"\$\(BR2_EXTERNAL_READONLY_ROOTFS_PATH\)/([^\s\"]+)", tree[f"configs/{board}_defconfig"]
+        r"\$\(BR2_EXTERNAL_READONLY_ROOTFS_PATH\)/([^\s\"]+)", tree[f"configs/{name or board}_defconfig"]
     )
     assert named
     missing = [path for path in named if path not in tree and not any(n.startswith(f"{path}/") for n in tree)]
@@ -118,9 +122,18 @@ def test_an_incomplete_board_is_named_with_what_it_lacks(tmp_path: Path) -> None
         load_board("mine", [tmp_path])
 
 
-def test_an_undefined_variable_names_the_template() -> None:
-    with pytest.raises(TreeError, match=r"cannot be rendered for board 'qemu_x86_64'.*"):
-        render(load_board("qemu_x86_64", []), {})
+def test_an_undefined_variable_names_the_template(tmp_path: Path) -> None:
+    (tmp_path / "a.j2").write_text("{{ board.colour }}")
+    with pytest.raises(TreeError, match=r"a\.j2 cannot be rendered for board 'qemu_x86_64'.*'colour'"):
+        render(load_board("qemu_x86_64", []), IMAGE, tmp_path)
+
+
+def test_an_incomplete_image_is_told_all_that_it_lacks() -> None:
+    with pytest.raises(TreeError, match=r"`image` lacks hostname, rootfs\. Role image sets"):
+        render(
+            load_board("qemu_x86_64", []),
+            {name: value for name, value in IMAGE.items() if name not in ("hostname", "rootfs")},
+        )
 
 
 @pytest.mark.parametrize("board", EVERY_BOARD)
