@@ -151,9 +151,10 @@ class Build:
         """Judge the ended build: every artefact there, new, and an initramfs that can start."""
         result, about = self.job.result(), self.job.about()
         if not result:
+            # On a full disk not even that can be written.
+            why = self._room() or "It was killed, or the build host was restarted."
             raise FailedError(
-                "The build ended without a result: it was killed, or the build host was restarted. "
-                "Run again; what is built already is kept."
+                f"The build ended without a result. {why} Run again; what is built already is kept."
             )
         seconds = result["ended"] - about["started"]
         if result["cancelled"]:
@@ -196,17 +197,21 @@ class Build:
 
     def _fail(self, lines: Sequence[str]) -> None:
         failure = diagnose(lines)
-        message = str(failure)
-        if "disk is full" in failure.cause:
-            free = shutil.disk_usage(self.tree.output).free // 2**20
-            message += f" {self.tree.output} has {free} MiB free."
+        room = self._room("disk is full" in failure.cause)
         raise FailedError(
-            f"{message} The whole log: {self.job.log}\n" + "\n".join(failure.tail),
+            f"{failure} {room} The whole log: {self.job.log}\n" + "\n".join(failure.tail),
             package=failure.package,
             step=failure.step,
             urls=list(failure.urls),
             tail=list(failure.tail),
         )
+
+    def _room(self, suspected: bool = False) -> str:
+        """What is free, when that is next to nothing: a log on a full disk may have lost the cause."""
+        free = shutil.disk_usage(self.tree.output).free // 2**20
+        if free and not suspected:
+            return ""
+        return f"The disk is full: {self.tree.output} has {free} MiB free. Free space, then run again."
 
     def _log_lines(self) -> list[str]:
         return self.job.log.read_text(encoding="utf-8", errors="replace").split("\n")

@@ -18,7 +18,7 @@ _TIME = re.compile(r"^([\d.]+):(start|end)\s*:\s*(\S+)\s*: (\S+)\s*$")
 
 # A cause that deserves a sentence of its own: pattern, what it means, the way out.
 _CAUSES = (
-    (r"No space left on device", "the disk is full", "free space or use another output_dir, then run again"),
+    (r"No space left on device", "the disk is full", "what is built already is kept"),
     (
         r"has wrong sha\d+ hash|has wrong md5 hash",
         "a downloaded file is not the one that Buildroot expects",

@@ -137,6 +137,24 @@ def test_a_failed_package_shows_its_last_lines(site: Site) -> None:
     assert "dropbear.c:7: error" in text
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="A SMALL DISK wants root, who may mount one")
+def test_a_full_disk_is_named_and_the_build_goes_on_when_it_is_not(site: Site) -> None:
+    site.output.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(site.output)], check=True)
+    try:
+        site.fault("fill dropbear")
+        code, text = site.run()
+        assert code != 0
+        assert f"The disk is full: {site.output} has 0 MiB free" in " ".join(text.split()), text
+        (site.output / "ballast").unlink()
+        site.fault("")
+        code, text = site.run()
+        assert code == 0, text
+        assert site.result()["reasons"] == ["the last build did not come to its end"]
+    finally:
+        subprocess.run(["umount", "--lazy", str(site.output)], check=True)
+
+
 def test_ctrl_c_ends_the_build_and_all_its_processes(site: Site) -> None:
     site.run()
     site.fault("hang dropbear")
