@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Buildroot as the checkout's submodule: brought, kept at its pin, and what is said when it cannot be had."""
+"""Buildroot as a submodule or a clone: brought, kept at its pin, and what is said when it cannot be had."""
 
 from __future__ import annotations
 
@@ -37,41 +37,54 @@ def commit(repository: Path, text: str) -> str:
     return git(repository, "rev-parse", "HEAD")
 
 
+def upstream(root: Path) -> tuple[Path, list[str]]:
+    """A Buildroot of three commits, the second of them tagged."""
+    repository = root / "upstream"
+    repository.mkdir()
+    git(repository, "init", "-q", "-b", "main")
+    # As the sites that serve shallow clones of a single commit.
+    git(repository, "config", "uploadpack.allowAnySHA1InWant", "true")
+    commits = [commit(repository, text) for text in ("first", "second", "third")]
+    git(repository, "tag", "1.0", commits[1])
+    return repository, commits
+
+
+def bring(root: Path, **variables: str | bool) -> tuple[int, str]:
+    """What a play with the role's tasks ended with, and said in one line."""
+    tasks = {"name": "bring", "ansible.builtin.include_tasks": f"{ROOT}/roles/buildroot/tasks/source.yml"}
+    play = root / "play.yml"
+    play.write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": [tasks]}])
+    )
+    program = Path(sys.executable).with_name("ansible-playbook")
+    given = f'{{"ansible_python_interpreter": "{sys.executable}"}}'
+    command = [str(program), "-i", "localhost,", "-c", "local", str(play), "-e", given]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
 class Checkout:
     """A checkout whose submodule `buildroot` is pinned to the second of three commits."""
 
     def __init__(self, root: Path) -> None:
-        self.upstream, author, self.path = root / "upstream", root / "author", root / "checkout"
-        for repository in (self.upstream, author):
-            repository.mkdir()
-            git(repository, "init", "-q", "-b", "main")
-        # As the sites that serve shallow clones of a single commit.
-        git(self.upstream, "config", "uploadpack.allowAnySHA1InWant", "true")
-        self.commits = [commit(self.upstream, text) for text in ("first", "second", "third")]
+        author, self.root, self.path = root / "author", root, root / "checkout"
+        self.upstream, self.commits = upstream(root)
+        author.mkdir()
+        git(author, "init", "-q", "-b", "main")
         git(author, "submodule", "--quiet", "add", f"file://{self.upstream}", "buildroot")
         git(author / "buildroot", "checkout", "-q", self.commits[1])
         git(author, "add", "-A")
         git(author, "commit", "-q", "-m", "pin")
         git(root, "clone", "-q", f"file://{author}", str(self.path))
-        self.play = root / "play.yml"
-        tasks = {"name": "bring", "ansible.builtin.include_tasks": f"{ROOT}/roles/buildroot/tasks/source.yml"}
-        variables = {
-            "__buildroot_checkout": str(self.path),
-            "__buildroot_submodule": True,
-            "buildroot_repo": f"file://{self.upstream}",
-            "buildroot_commit": "",
-        }
-        plays = [{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": [tasks]}]
-        self.play.write_text(json.dumps(plays))
 
     def bring(self) -> tuple[int, str]:
-        program = Path(sys.executable).with_name("ansible-playbook")
-        command = [str(program), "-i", "localhost,", "-c", "local", str(self.play)]
-        given = f'{{"ansible_python_interpreter": "{sys.executable}"}}'
-        done = subprocess.run(
-            [*command, "-e", given], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=False
+        return bring(
+            self.root,
+            __buildroot_checkout=str(self.path),
+            __buildroot_submodule=True,
+            buildroot_repo=f"file://{self.upstream}",
+            buildroot_commit="",
         )
-        return done.returncode, done.stdout + done.stderr
 
     def head(self) -> str:
         return git(self.path / "buildroot", "rev-parse", "HEAD")
@@ -101,5 +114,40 @@ def test_out_of_reach_says_what_to_do(checkout: Checkout) -> None:
     checkout.upstream.rename(checkout.upstream.with_name("gone"))
     code, text = checkout.bring()
     assert code != 0
-    assert f"could not be brought from file://{checkout.upstream}" in " ".join(text.split())
-    assert "Set buildroot_repo to a mirror" in " ".join(text.split())
+    assert f"could not be brought from file://{checkout.upstream}" in text
+    assert "Set buildroot_repo to a mirror" in text
+
+
+def test_a_clone_is_shallow_and_no_other_commit_than_the_pinned_one(tmp_path: Path) -> None:
+    repository, commits = upstream(tmp_path)
+    source = tmp_path / "source"
+
+    def clone(commit: str) -> tuple[int, str]:
+        return bring(
+            tmp_path,
+            __buildroot_source=str(source),
+            __buildroot_submodule=False,
+            buildroot_repo=f"file://{repository}",
+            buildroot_version="1.0",
+            buildroot_commit=commit,
+        )
+
+    # Somebody moved the tag: refused, and again when the clone is there already.
+    for _run in range(2):
+        code, text = clone(commits[0])
+        assert code != 0
+        assert f"has {commits[1]} as 1.0, not the pinned {commits[0]}" in text
+
+    code, text = clone(commits[1])
+    assert code == 0, text
+    assert git(source, "rev-list", "--count", "HEAD") == "1"
+    assert git(source, "rev-parse", "HEAD") == commits[1]
+
+    # What is there is not asked for again.
+    repository.rename(tmp_path / "gone")
+    code, text = clone(commits[1])
+    assert code == 0, text
+    assert "changed=0" in text
+    code, text = clone(commits[2])
+    assert code != 0
+    assert f"could not be brought from file://{repository}" in text
