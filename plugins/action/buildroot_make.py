@@ -84,7 +84,7 @@ class ActionModule(ActionBase):
         while os.getppid() == playbook:
             try:
                 command = f"sh -c {shlex.quote(watch.probe())}"
-                seen = self._low_level_execute_command(command)  # type: ignore[no-untyped-call]
+                seen = self._low_level_execute_command(command)
                 if watch.read(seen["stdout"]):
                     return
                 lost = 0.0

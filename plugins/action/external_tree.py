@@ -19,7 +19,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
-        _validation, args = self.validate_argument_spec(  # type: ignore[no-untyped-call]
+        _validation, args = self.validate_argument_spec(
             {
                 "path": {"type": "str", "required": True},
                 "board": {"type": "str", "required": True},

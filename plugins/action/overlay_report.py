@@ -25,7 +25,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(self.ARGUMENTS)  # type: ignore[no-untyped-call]
+        _validation, arguments = self.validate_argument_spec(self.ARGUMENTS)
         report = build_report(arguments["devices"])
         dest = Path(arguments["dest"]).absolute()
         template = (SCRIPTS / "report.html").read_text(encoding="utf-8")

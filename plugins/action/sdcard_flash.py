@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
         for name, path in files.items():
             digest = sha256(path)
             target = f"{cache}/{digest}/{path.name}"
-            kept = self._low_level_execute_command(check_command(target, digest))  # type: ignore[no-untyped-call]
+            kept = self._low_level_execute_command(check_command(target, digest))
             if kept["rc"]:
                 self._upload(path, digest, target, task_vars)
             placed[name] = target
@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
 
     def _cache(self, args: dict[str, t.Any]) -> str:
         base = args.get("cache_dir") or "~/.cache/br2-readonly-rootfs"
-        return str(self._remote_expand_user(f"{base}/images"))  # type: ignore[no-untyped-call]
+        return str(self._remote_expand_user(f"{base}/images"))
 
     def _upload(self, path: Path, digest: str, target: str, task_vars: dict[str, t.Any]) -> None:
         """With the connection's own means and the shell, in check mode too: modules take longer.
@@ -80,11 +80,11 @@ class ActionModule(ActionBase):
         directory = self._make_tmp_path()
         try:
             arrived = self._connection._shell.join_path(directory, path.name)
-            self._transfer_file(str(path), arrived)  # type: ignore[no-untyped-call]
-            self._fixup_perms2((directory, arrived))  # type: ignore[no-untyped-call]
-            placed = self._low_level_execute_command(install_command(arrived, digest, target))  # type: ignore[no-untyped-call]
+            self._transfer_file(str(path), arrived)
+            self._fixup_perms2((directory, arrived))
+            placed = self._low_level_execute_command(install_command(arrived, digest, target))
         finally:
-            self._remove_tmp_path(directory)  # type: ignore[no-untyped-call]
+            self._remove_tmp_path(directory)
         if placed["rc"]:
             said = (placed["stderr"] or placed["stdout"]).strip()
             raise AnsibleActionFail(f"{path}: cannot be copied to the station ({said})")
@@ -113,13 +113,13 @@ class ActionModule(ActionBase):
                 continue
             self._show(progress, lines)
             left = " ".join(shlex.quote(path) for path in (progress, job["results_file"]))
-            self._low_level_execute_command(f"rm -f {left}")  # type: ignore[no-untyped-call]
+            self._low_level_execute_command(f"rm -f {left}")
             for internal in ("ansible_job_id", "finished", "started", "results_file"):
                 status.pop(internal, None)
             return status
 
     def _show(self, progress: str, lines: Lines) -> list[dict[str, t.Any]]:
-        read = self._low_level_execute_command(f"cat {shlex.quote(progress)} 2>/dev/null")  # type: ignore[no-untyped-call]
+        read = self._low_level_execute_command(f"cat {shlex.quote(progress)} 2>/dev/null")
         cards = _cards(read["stdout"])
         for line in lines.new(cards):
             display.display(line)

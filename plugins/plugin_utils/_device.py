@@ -61,7 +61,7 @@ class DeviceAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _validation, arguments = self.validate_argument_spec(self.ARGUMENTS)  # type: ignore[no-untyped-call]
+        _validation, arguments = self.validate_argument_spec(self.ARGUMENTS)
         try:
             result.update(self.act(arguments, task_vars or {}))
         except DeviceError as error:
@@ -87,7 +87,7 @@ class DeviceAction(ActionBase):
         # bs=1: whatever follows the script in the pipe must be left for the script to read.
         loader = f'eval "$(dd bs=1 count={len(script)} 2>/dev/null)"'
         display.vvv(f"device script {name}, {len(script)} bytes, and {len(data)} bytes of data")
-        answer = self._low_level_execute_command(  # type: ignore[no-untyped-call]
+        answer = self._low_level_execute_command(
             f"/bin/sh -c {shlex.quote(loader)}",
             in_data=script + data,
             encoding_errors="surrogateescape",

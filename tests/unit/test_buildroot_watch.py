@@ -31,7 +31,7 @@ class Action(buildroot_make.ActionModule):
         self._connection = Connection()
         self.answers: Iterator[str | None] = iter(answers)
 
-    def _low_level_execute_command(self, *_args: Any, **_kwargs: Any) -> dict[str, str]:
+    def _low_level_execute_command(self, *_args: Any, **_kwargs: Any) -> Any:
         answer = next(self.answers)
         if answer is None:
             raise AnsibleConnectionFailure("No route to host")

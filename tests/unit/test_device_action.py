@@ -26,7 +26,7 @@ class Action(DeviceAction):
     def act(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         return {}
 
-    def _low_level_execute_command(self, cmd: str, *_: Any, **options: Any) -> dict[str, Any]:
+    def _low_level_execute_command(self, cmd: str, *_: Any, **options: Any) -> Any:
         self.command, self.sent = cmd, options["in_data"]
         return {"rc": 0, "stdout": "", "stderr": "", **self.answer}
 
