@@ -171,7 +171,8 @@ def write(
 
 def legal_info(tree: Tree, check: bool) -> bool:
     """Licences and sources of everything in the images, when the build is newer than what is there."""
-    done = tree.output / "legal-info/manifest.csv"
+    # The last file that make writes; the others may be those of an attempt that failed.
+    done = tree.output / "legal-info/legal-info.sha256"
     stamp = tree.state / "stamp.json"
     if done.is_file() and done.stat().st_mtime >= stamp.stat().st_mtime:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,23 @@ def test_licences_are_identifiers_when_the_list_is_there(tree: Tree, tmp_path: P
     (tmp_path / "cyclonedx/spdx-1.6.schema.json").write_text('{"enum": ["MIT"]}')
     listed = json.loads(report.sbom(tree, tmp_path, "x", "1"))
     assert listed["components"][0]["licenses"] == [{"license": {"id": "MIT"}}]
+
+
+def test_legal_info_is_gathered_once_for_a_build(tree: Tree) -> None:
+    tree.state.mkdir(exist_ok=True)
+    (tree.state / "stamp.json").write_text("{}")
+    fault = tree.output / "fault"
+    fault.write_text("legal-info")
+    with pytest.raises(BuildrootError, match="COPYING has wrong sha256 hash"):
+        report.legal_info(tree, check=False)
+    fault.unlink()
+    # What the failed attempt left does not count.
+    assert report.legal_info(tree, check=True)
+    assert report.legal_info(tree, check=False)
+    assert '"busybox"' in (tree.output / "legal-info/manifest.csv").read_text()
+    assert not report.legal_info(tree, check=False)
+    os.utime(tree.state / "stamp.json", (2**32, 2**32))
+    assert report.legal_info(tree, check=True)
 
 
 def test_what_takes_the_space(tree: Tree) -> None:
