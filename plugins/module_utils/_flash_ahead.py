@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Go through a card piece by piece, the next piece being read meanwhile: no card waits for us."""
+"""Go through a card chunk by chunk with two requests under way, so that no card waits for us."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import cycle
 
@@ -13,40 +14,51 @@ from ._flash_source import Segment
 
 CHUNK = 1 << 20
 RUN = 64 << 10
+_REQUESTS = 2
 # Never written, so one for all cards.
 ZEROS = Buffer(CHUNK)
 
 
 class Piece:
-    """A place for one chunk: what the card is to hold, and what it holds."""
+    """A place for one chunk: what the card is to hold, what it holds, and the runs in which it differs."""
 
-    def __init__(self, medium: Medium) -> None:
+    def __init__(self, medium: Medium, size: int) -> None:
         self.segment = Segment(0, 0, None)
-        self.held = Buffer(CHUNK)
-        self.has_held = False
+        self.compared = False
+        self.runs: list[Segment] = []
+        self.held = Buffer(size)
         self._medium = medium
-        self._loaded = Buffer(CHUNK)
+        self._loaded = Buffer(size)
 
     @property
     def wanted(self) -> Buffer:
         return ZEROS if self.segment.fd is None else self._loaded
 
     def load(self, segment: Segment) -> Piece:
-        """Have what the card is to hold; to be written."""
-        self.segment, self.has_held = segment, False
+        """Have what the card is to hold."""
+        self.segment, self.compared, self.runs = segment, False, [segment]
         segment.load(self._loaded, segment.length, 0)
         return self
 
-    def read(self, segment: Segment) -> Piece:
-        """Have what the card holds; to be compared."""
-        self.segment, self.has_held = segment, True
+    def write(self, segment: Segment) -> Piece:
+        """Write what the card is to hold, whatever it holds."""
+        self.load(segment)
+        self.write_run(segment)
+        return self
+
+    def compare(self, segment: Segment) -> Piece:
+        """Have both, and find out where they differ."""
         self._medium.read(self.held, segment.length, segment.start)
+        self.load(segment)
+        self.compared, self.runs = True, list(self._differing())
         return self
 
-    def differing(self) -> Iterator[Segment]:
-        """The runs in which the card, once read, differs; both sides stay loaded."""
+    def write_run(self, run: Segment) -> None:
+        """Write a part of what was loaded."""
+        self._medium.write(self.wanted, run.length, run.start, run.start - self.segment.start)
+
+    def _differing(self) -> Iterator[Segment]:
         segment = self.segment
-        segment.load(self._loaded, segment.length, 0)
         if self.wanted.same(self.held, segment.length):
             return
         begin = -1
@@ -62,40 +74,34 @@ class Piece:
 
 
 class Ahead:
-    """Two pieces and a thread: one is worked on while the other one is filled."""
+    """Two pieces on which threads are at work, and one that is looked at meanwhile."""
 
     def __init__(self, medium: Medium) -> None:
-        self.comparing = True
-        self._pieces = (Piece(medium), Piece(medium))
-        self._thread = ThreadPoolExecutor(1)
+        self.single = Piece(medium, RUN)
+        """For looks between and beside the passes, of up to C(RUN) bytes."""
+        self._pieces = [Piece(medium, CHUNK) for _unused in range(_REQUESTS + 1)]
+        self._threads = ThreadPoolExecutor(_REQUESTS)
 
-    @property
-    def piece(self) -> Piece:
-        """For single looks, between two passes."""
-        return self._pieces[0]
+    def each(self, work: Callable[[Piece, Segment], Piece], parts: Iterable[Segment]) -> Iterator[Piece]:
+        """The same work on all chunks of the parts, such as C(Piece.compare)."""
+        return self.pieces((work, chunk) for chunk in chunks(parts, CHUNK))
 
-    def pieces(self, parts: Iterable[Segment], compare: bool) -> Iterator[Piece]:
-        """Each chunk: read from the card to compare, else loaded from its source.
-
-        C(comparing) may be changed on the way.
-        """
-        self.comparing = compare
-        coming: Future[Piece] | None = None
+    def pieces(self, steps: Iterable[tuple[Callable[[Piece, Segment], Piece], Segment]]) -> Iterator[Piece]:
+        """Each step's piece, in order. Steps are asked for shortly before they are begun."""
+        coming: deque[Future[Piece]] = deque()
         try:
-            for chunk, piece in zip(chunks(parts, CHUNK), cycle(self._pieces)):
-                fill = piece.read if self.comparing else piece.load
-                ready, coming = coming, self._thread.submit(fill, chunk)
-                if ready is not None:
-                    yield ready.result()
-            if coming is not None:
-                yield coming.result()
+            for (work, chunk), piece in zip(steps, cycle(self._pieces)):
+                coming.append(self._threads.submit(work, piece, chunk))
+                if len(coming) > _REQUESTS:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
         finally:
             # Whoever stops half-way must find the pieces at rest.
-            if coming is not None:
-                wait([coming])
+            wait(coming)
 
     def close(self) -> None:
-        self._thread.shutdown()
+        self._threads.shutdown()
 
 
 def chunks(parts: Iterable[Segment], size: int) -> Iterator[Segment]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ._flash_ahead import RUN, ZEROS, Ahead, Piece, chunks
+from ._flash_ahead import CHUNK, RUN, ZEROS, Ahead, Piece, chunks
 from ._flash_errors import FlashError
 from ._flash_medium import Medium
 from ._flash_source import HEAD, Segment, Source
@@ -57,13 +57,16 @@ class CardJob:
         self.changed = False
         self.touched: list[Segment] = []
         self._ahead = Ahead(medium)
+        # Of data, and of zeros: whether the card seems to hold them.
+        self._alike = [False, False]
+        self._different = 0
 
     def plan(self) -> int:
         """Compare everything and write nothing; returns the bytes that would be written."""
         self._phase("compare")
         count = 0 if self._head_is(self.source.head) else HEAD
-        for piece in self._ahead.pieces(self.source.segments, compare=True):
-            count += sum(run.length for run in piece.differing())
+        for piece in self._ahead.each(Piece.compare, self.source.segments):
+            count += sum(run.length for run in piece.runs)
             self.tally.compared += piece.segment.length
         self._phase("done")
         return count
@@ -72,8 +75,8 @@ class CardJob:
         """Make the card hold its contents; returns whether anything was written."""
         self._phase("write")
         self.tally.position = HEAD
-        for window in _windows(self.source.segments):
-            self._window(window)
+        for piece in self._ahead.pieces(self._steps()):
+            self._settle(piece)
         if not self.changed and self._head_is(self.source.head):
             self._phase("done")
             return False
@@ -90,22 +93,36 @@ class CardJob:
 
     # The pass that writes.
 
-    def _window(self, window: list[Segment]) -> None:
-        """Compare first where samples say that the card may hold the bytes, else write blindly."""
-        compare = self._looks_alike(window) or (self.discard and self._discarded(window))
-        different = 0
-        for piece in self._ahead.pieces(window, compare):
-            whole = piece.segment
-            runs = list(piece.differing()) if piece.has_held else [whole]
-            for run in runs:
-                self._write(piece, run)
-            equal = whole.length - sum(run.length for run in runs)
-            self.tally.compared += whole.length if piece.has_held else 0
-            self.tally.skipped += equal
-            self.tally.position += equal
-            different = 0 if equal else different + 1
-            if different == _DIFFERENT_CHUNKS:
-                self._ahead.comparing = False
+    def _steps(self) -> Iterator[tuple[Callable[[Piece, Segment], Piece], Segment]]:
+        """Compare where the card seems to hold the bytes, else write blindly."""
+        for window in _windows(self.source.segments):
+            zero = window[0].fd is None
+            # Samples make the card wait: while comparing pays, it goes on.
+            if not self._alike[zero] or (zero and self.discard):
+                self._alike[zero] = self._looks_alike(window) or self._discarded(window)
+            for chunk in chunks(window, CHUNK):
+                if self._alike[zero]:
+                    yield Piece.compare, chunk
+                else:
+                    self._blank()
+                    yield Piece.write, chunk
+
+    def _settle(self, piece: Piece) -> None:
+        """Write what a comparison found, and learn from it whether to go on comparing."""
+        whole = piece.segment
+        if piece.compared:
+            for run in piece.runs:
+                self._blank()
+                piece.write_run(run)
+            self.tally.compared += whole.length
+        self._count_written(piece.runs)
+        equal = whole.length - sum(run.length for run in piece.runs)
+        self.tally.skipped += equal
+        self.tally.position += equal
+        if piece.compared:
+            self._different = 0 if equal else self._different + 1
+            if self._different >= _DIFFERENT_CHUNKS:
+                self._alike[whole.fd is None] = False
 
     def _looks_alike(self, window: list[Segment]) -> bool:
         total = sum(segment.length for segment in window)
@@ -115,7 +132,7 @@ class CardJob:
                 if at < segment.length:
                     begin = segment.start + at // RUN * RUN
                     part = segment.cut(begin, min(begin + RUN, segment.end))
-                    if not any(self._ahead.piece.read(part).differing()):
+                    if not self._ahead.single.compare(part).runs:
                         return True
                     break
                 at -= segment.length
@@ -123,7 +140,7 @@ class CardJob:
 
     def _discarded(self, window: list[Segment]) -> bool:
         """Whether zeros could be had by a discard. Cards promise little: what it reads as is looked at."""
-        if window[0].fd is not None:
+        if window[0].fd is not None or not self.discard:
             return False
         self._blank()
         for segment in window:
@@ -131,15 +148,12 @@ class CardJob:
             self.touched.append(segment)
         return self._looks_alike(window)
 
-    def _write(self, piece: Piece, run: Segment) -> None:
-        """Write a run of a piece, or all of it."""
-        self._blank()
-        self.medium.write(piece.wanted, run.length, run.start, run.start - piece.segment.start)
-        self.touched.append(run)
-        self.tally.written += run.length
-        self.tally.position += run.length
-        if run.fd is None:
-            self.tally.zeroed += run.length
+    def _count_written(self, runs: list[Segment]) -> None:
+        self.touched += runs
+        for run in runs:
+            self.tally.written += run.length
+            self.tally.position += run.length
+            self.tally.zeroed += run.length if run.fd is None else 0
 
     def _blank(self) -> None:
         """Before anything else is changed: a card that is not finished must not boot."""
@@ -156,8 +170,8 @@ class CardJob:
         if bad:
             self._phase("rewrite")
             self.tally.position -= sum(part.length for part in bad)
-            for piece in self._ahead.pieces(bad, compare=False):
-                self._write(piece, piece.segment)
+            for piece in self._ahead.each(Piece.write, bad):
+                self._count_written(piece.runs)
             self.medium.flush()
             # All again: on a card that wraps, mending one place breaks another.
             bad = self._bad_ranges()
@@ -173,8 +187,8 @@ class CardJob:
             if self.verify == "full"
             else sorted(self.touched, key=lambda part: part.start)
         )
-        for piece in self._ahead.pieces(parts, compare=True):
-            bad += piece.differing()
+        for piece in self._ahead.each(Piece.compare, parts):
+            bad += piece.runs
             self.tally.verified += piece.segment.length
         if not self._head_is(b""):
             bad.append(Segment(0, HEAD, None))
@@ -205,14 +219,14 @@ class CardJob:
     def _origin(self, bad: Segment) -> int | None:
         """Where the bytes that a bad place now holds belong, if they are others of this image."""
         part = bad.cut(bad.start, min(bad.end, bad.start + RUN))
-        held = bytes(self._ahead.piece.read(part).held.view[: part.length])
+        held = bytes(self._ahead.single.compare(part).held.view[: part.length])
         # A sector's worth of the place that is not the same byte over and over.
         needles = (held[at : at + 512] for at in range(0, len(held), 512))
         needle = next((piece for piece in needles if len(set(piece)) > 16), None)
         if needle is None:
             return None
         shift = held.index(needle)
-        for piece in self._ahead.pieces(self.source.segments, compare=False):
+        for piece in self._ahead.each(Piece.load, self.source.segments):
             chunk = piece.segment
             if chunk.fd is None:
                 continue
@@ -226,7 +240,7 @@ class CardJob:
     def _finish(self) -> None:
         self._phase("finish")
         self.recheck()
-        scratch = self._ahead.piece.held
+        scratch = self._ahead.single.held
         scratch.view[:HEAD] = self.source.head
         self.medium.write(scratch, HEAD, 0)
         self.touched.append(Segment(0, HEAD, None))
@@ -244,7 +258,7 @@ class CardJob:
         self.medium.reread_partitions()
 
     def _head_is(self, wanted: bytes) -> bool:
-        head = self._ahead.piece.read(Segment(0, HEAD, None)).held
+        head = self._ahead.single.compare(Segment(0, HEAD, None)).held
         return bytes(head.view[:HEAD]) == wanted.ljust(HEAD, b"\0")
 
     def _phase(self, name: str) -> None:

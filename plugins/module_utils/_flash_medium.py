@@ -46,7 +46,6 @@ class Medium:
         self.size = self._ioctl_number(BLKGETSIZE64, "Q") if self._block else status.st_size
         self.sector = self._ioctl_number(BLKSSZGET, "i") if self._block else 512
         self.read_only = self._block and bool(self._ioctl_number(BLKROGET, "i"))
-        self.bytes_written = 0
 
     def read(self, buffer: Buffer, length: int, offset: int) -> None:
         """Fill the start of the buffer from the card."""
@@ -75,7 +74,6 @@ class Medium:
                     "write", self.name, offset + done, OSError(errno.ENOSPC, "nothing was written")
                 )
             done += count
-        self.bytes_written += length
 
     def flush(self) -> None:
         """Have everything on the card, and nothing of it in memory."""

@@ -24,6 +24,7 @@ import json
 import os
 import stat
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class FaultyCard(mfusepy.Operations):
         self.fd = os.open(backing, os.O_RDWR)
         self.size = os.fstat(self.fd).st_size
         self.faults_file = faults
+        self.lock = threading.Lock()
         self.seen = 0
         self.faults: dict[str, Any] = {}
         self.written = 0
@@ -74,7 +76,6 @@ class FaultyCard(mfusepy.Operations):
     def write(self, path: str, data: bytes, offset: int, fh: object) -> int:
         self._begin("wbps", len(data))
         self._fail_in("write_error", offset, len(data))
-        self.written += len(data)
         if not self.faults.get("drop_writes"):
             done = 0
             for at, count in self._pieces(offset, len(data)):
@@ -92,6 +93,14 @@ class FaultyCard(mfusepy.Operations):
 
     def _begin(self, rate: str, size: int) -> None:
         """Look at the faults, and take the time that a card takes."""
+        with self.lock:
+            done = self._accept(rate, size)
+        # Short sleeps are inexact: being early a little now is made up for later.
+        if done - time.monotonic() > 0.002:
+            time.sleep(done - time.monotonic())
+
+    def _accept(self, rate: str, size: int) -> float:
+        """When the request will be done. One that waits for another begins the moment that one is done."""
         changed = self.faults_file.stat().st_mtime_ns
         if changed != self.seen:
             self.seen = changed
@@ -101,12 +110,12 @@ class FaultyCard(mfusepy.Operations):
         limit = self.faults.get("vanish_after")
         if limit is not None and self.written >= limit:
             raise OSError(errno.ENODEV, "unplugged")
+        if rate == "wbps":
+            self.written += size
         pace = self.faults.get(rate)
         # Only what passed between two requests is idle time of the card.
         self.free_at = max(self.free_at, time.monotonic() - self.late) + (size / pace if pace else 0)
-        # Short sleeps are inexact: being early a little now is made up for later.
-        if self.free_at - time.monotonic() > 0.002:
-            time.sleep(self.free_at - time.monotonic())
+        return self.free_at
 
     def _end(self) -> None:
         """How far this program, and not the card, is behind: sleeps last too long, and copying takes time."""
@@ -134,4 +143,4 @@ class FaultyCard(mfusepy.Operations):
 
 if __name__ == "__main__":
     mount, backing, faults = sys.argv[1:]
-    mfusepy.FUSE(FaultyCard(Path(backing), Path(faults)), mount, foreground=True, nothreads=True)
+    mfusepy.FUSE(FaultyCard(Path(backing), Path(faults)), mount, foreground=True)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash_ahead, _flash_card
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_card import CardJob
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_errors import FlashError
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_medium import Medium
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_medium import Buffer, Medium
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_source import (
     HEAD,
     Segment,
@@ -75,9 +77,9 @@ class Files:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pieces, so that small images have many."""
-    monkeypatch.setattr(_flash_ahead, "CHUNK", 4 * BLOCK)
-    monkeypatch.setattr(_flash_ahead, "RUN", BLOCK)
-    monkeypatch.setattr(_flash_card, "RUN", BLOCK)
+    for module in (_flash_ahead, _flash_card):
+        monkeypatch.setattr(module, "CHUNK", 4 * BLOCK)
+        monkeypatch.setattr(module, "RUN", BLOCK)
     monkeypatch.setattr(_flash_card, "_WINDOW", 16 * BLOCK)
 
 
@@ -102,6 +104,7 @@ def test_any_card_ends_right(
         ),
     }[before].ljust(len(junk), b"\xee")
     files.card.write_bytes(card)
+    touched = files.card.stat().st_mtime_ns
     job = files.run(verify)
     assert files.right()
     assert files.card.read_bytes()[len(image) :] == card[len(image) :], "nothing beyond the image is touched"
@@ -109,7 +112,7 @@ def test_any_card_ends_right(
     # Small free gaps are written with their neighbours, so they may differ once.
     if before == "image" and "f" not in kinds:
         assert not job.changed
-        assert job.medium.bytes_written == 0
+        assert files.card.stat().st_mtime_ns == touched
     again = files.run(verify)
     assert not again.changed
 
@@ -146,6 +149,68 @@ def test_a_card_cut_off_at_any_write_does_not_boot(tmp_path: Path, writes: int) 
     os.close(card)
     files.run()
     assert files.right()
+
+
+class Slow(Medium):
+    """Requests take a moment; those of a kind at some offsets fail, the first of them last."""
+
+    def __init__(self, fd: int, kind: str = "", failing: tuple[int, ...] = ()) -> None:
+        super().__init__(fd, "card")
+        self.failing = {(kind, offset) for offset in failing}
+        self.last = (kind, min(failing, default=-1))
+        self.under_way = self.most = 0
+        self._lock = threading.Lock()
+
+    def _request(self, kind: str, offset: int) -> None:
+        with self._lock:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        time.sleep(0.05 if (kind, offset) == self.last else 0.002)
+        with self._lock:
+            self.under_way -= 1
+        if (kind, offset) in self.failing:
+            raise FlashError(f"{kind}_error", f"byte {offset}", offset)
+
+    def read(self, buffer: Buffer, length: int, offset: int) -> None:
+        self._request("read", offset)
+        super().read(buffer, length, offset)
+
+    def write(self, buffer: Buffer, length: int, offset: int, at: int = 0) -> None:
+        self._request("write", offset)
+        super().write(buffer, length, offset, at)
+
+
+@pytest.mark.parametrize("before", ["image", "junk"])
+def test_a_card_always_has_two_requests(tmp_path: Path, before: str) -> None:
+    files = Files(tmp_path, "d" * 40, b"\xee" * 40 * BLOCK)
+    if before == "image":
+        files.run()
+    image, card = os.open(files.image, os.O_RDONLY), os.open(files.card, os.O_RDWR)
+    medium = Slow(card)
+    CardJob(medium, source_of(files.mapping, image), lambda: None).flash()
+    # A third one may be a sample.
+    assert medium.most in (2, 3)
+    os.close(image)
+    os.close(card)
+
+
+@pytest.mark.parametrize(("before", "kind"), [("image", "read"), ("junk", "write")])
+def test_of_two_failed_requests_the_first_is_told_and_none_is_left(
+    tmp_path: Path, before: str, kind: str
+) -> None:
+    """The second one fails earlier."""
+    files = Files(tmp_path, "d" * 40, b"\xee" * 40 * BLOCK)
+    if before == "image":
+        files.run()
+    image, card = os.open(files.image, os.O_RDONLY), os.open(files.card, os.O_RDWR)
+    places = HEAD + 4 * BLOCK, HEAD + 8 * BLOCK
+    medium = Slow(card, kind, places)
+    with pytest.raises(FlashError) as caught:
+        CardJob(medium, source_of(files.mapping, image), lambda: None).flash()
+    assert (caught.value.kind, caught.value.offset) == (f"{kind}_error", places[0])
+    assert medium.under_way == 0
+    os.close(image)
+    os.close(card)
 
 
 def test_a_changed_card_is_noticed_before_the_first_write(tmp_path: Path) -> None:
