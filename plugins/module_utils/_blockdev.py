@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ._flash_errors import FlashError
@@ -226,12 +227,17 @@ class Use:
 
 def uses(device: Device, system: System) -> list[Use]:
     """Who uses the device, any partition of it, or anything that is built on them."""
+
+    @cache
+    def stands_on_it(number: str) -> bool:
+        return device.number in below(number, system)
+
     found = []
     for source, number, target in _mounts(system):
-        if device.number in below(number, system) or device.number in below(_number_of(source), system):
+        if stands_on_it(number) or stands_on_it(_number_of(source)):
             found.append(Use("mounted", target))
     for source in _swaps(system):
-        if device.number in below(_number_of(source), system):
+        if stands_on_it(_number_of(source)):
             found.append(Use("swap", source))
     for holder in _holders(device, system):
         found.append(Use("in_use", holder))

@@ -101,6 +101,8 @@ def with_mapped(image: ImageMap, fd: int, mapped: Iterable[tuple[int, int]]) -> 
     """The same map with further ranges that count as used, as a foreign block map demands."""
     whole = ((low // BLOCK * BLOCK, min(-(-high // BLOCK) * BLOCK, image.size)) for low, high in mapped)
     used = merge(sorted([*image.used(), *whole]))
+    if used == image.used():
+        return image
     data = list(_allocated(fd, used))
     return ImageMap(image.size, tuple(_extents(image.size, used, data)), image.table, image.volumes)
 
