@@ -38,7 +38,7 @@ def make_images(directory: Path, data: int, partition: int) -> Images:
         (tree / f"bin/tool{number:03}").write_bytes((tree / "bin/busybox").read_bytes()[number * MIB :][:MIB])
     # As the builders make their file systems, whatever this machine's own configuration says.
     os.environ["MKE2FS_CONFIG"] = str(PROJECT / "files/buildroot-external/board/common/mke2fs.conf")
-    overlay = images.make_ext(directory / "overlay.ext4", partition * MIB)
+    overlay = images.make_ext(directory / "overlay.ext4", partition * MIB, "ext4", None, "-J", "size=4")
     made = {}
     for name in ("plain", "shifted"):
         root = images.make_ext(directory / f"{name}.ext2", partition * MIB, "ext2", tree)
