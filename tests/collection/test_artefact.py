@@ -41,6 +41,12 @@ def test_every_plugin_and_role_is_documented(command: Run) -> None:
     assert "ERROR" not in text
 
 
+def test_every_playbook_goes_by_its_name(command: Run) -> None:
+    names = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+    told = command("ansible-playbook", "--syntax-check", *(NAMESPACE + name for name in names)).stdout
+    assert [Path(line).stem for line in told.splitlines() if line] == names
+
+
 def test_the_whole_way(whole_way: Path) -> None:
     """Built, flashed, booted and verified by the installed collection alone, in an empty directory."""
     recap = (whole_way / "site.log").read_text().split("PLAY RECAP")[1]
