@@ -86,6 +86,9 @@ class _Ingredients:
 
 def build(options: Options, check: bool = False) -> Outcome:
     """Make the images unless they are there already."""
+    missing = [path for path in options.rootfs_overlays if not Path(path).is_dir()]
+    if missing:
+        raise BuildError(f"There is no directory {', '.join(missing)} to copy over the root file system.")
     need_tools(tools_for(options.kernel, options.rootfs))
     if "debian" not in options.board:
         raise BuildError(f"Board {options.board['name']} has no section debian: the builder cannot serve it.")

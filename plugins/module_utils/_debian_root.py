@@ -69,9 +69,6 @@ def build_root(
             (tree / "usr" / name).rmdir()
             (tree / name).unlink()
     _link_applets(tree, _words(external / "debian/sbin-applets"))
-    missing = [path for path in overlays if not Path(path).is_dir()]
-    if missing:
-        raise BuildError(f"There is no directory {', '.join(missing)} to copy over the root file system.")
     skeletons = (external / "debian/skeleton", external / f"debian/init-{init}")
     for layer in (*skeletons, external / "rootfs-overlay", *map(Path, overlays)):
         _copy_over(layer, tree)

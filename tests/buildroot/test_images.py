@@ -98,6 +98,11 @@ def test_from_a_board_to_images_and_back_to_nothing(site: Path) -> None:
     assert after["files"]["sdcard.img"]["sha256"] != manifest["files"]["sdcard.img"]["sha256"]
 
 
+def test_an_overlay_that_is_not_there_is_named_at_once(site: Path) -> None:
+    with pytest.raises(AssertionError, match="There is no directory /no/such"):
+        build(site, image_rootfs_overlays=["/no/such"])
+
+
 def test_several_boards_over_several_hosts(site: Path) -> None:
     """One inventory, one run: each host builds the board that it is given."""
     boards = {"builder-1": "qemu_x86_64", "builder-2": "qemu_aarch64"}

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._build import BuildError
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._debian_image import tools_for
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._debian_image import (
+    Options,
+    build,
+    tools_for,
+)
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._debian_root import (
     build_root,
     install_modules,
@@ -74,9 +78,9 @@ def test_a_packages_absolute_link_wins_over_busybox(tmp_path: Path, external: Pa
     assert (tmp_path / "tree/usr/sbin/init").readlink() == Path("/lib/systemd/no-such-init")
 
 
-def test_an_overlay_that_is_not_there_is_named(tmp_path: Path, external: Path) -> None:
+def test_an_overlay_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="/no/such"):
-        build_root(tmp_path / "tree", [], external, "busybox", ["/no/such"])
+        build(Options({}, tmp_path, tmp_path, tmp_path, rootfs_overlays=["/no/such"]))
 
 
 def test_a_damaged_package_is_named(tmp_path: Path, external: Path) -> None:
