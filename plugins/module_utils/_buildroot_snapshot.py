@@ -88,8 +88,11 @@ def identity(source: Path) -> str:
             commit = _output([*git, "rev-parse", "HEAD"]).decode().strip()
             dirty = _output([*git, "diff", "HEAD", "--no-ext-diff", "--binary"])
             extra = _output([*git, "ls-files", "--others", "--exclude-standard", "-z"])
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise BuildrootError(f"git cannot tell the commit of {source}: {error}") from error
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").strip()
+            raise BuildrootError(f"git cannot tell the commit of {source}: {said or error}") from error
+        except OSError as error:
+            raise BuildrootError(f"git cannot be run: {error.strerror}") from error
         digest = hashlib.sha256(dirty)
         for name in sorted(filter(None, extra.decode(errors="surrogateescape").split("\0"))):
             digest.update(f"{name}\0{_digest(source / name)}\n".encode(errors="surrogateescape"))

@@ -9,6 +9,7 @@ import os
 import pwd
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError
@@ -67,9 +68,22 @@ def _child(account: pwd.struct_passwd, work: Callable[[], dict[str, Any]], write
     except BuildrootError as error:
         told = {"error": str(error), "details": error.details}
     except OSError as error:
-        told = {"error": f"User {account.pw_name}: {error}", "details": {}}
+        told = {"error": f"User {account.pw_name}: {_closed(error) or error}", "details": {}}
     except BaseException:
         told = {"error": traceback.format_exc(), "details": {}}
     with os.fdopen(write, "wb") as pipe:
         pipe.write(json.dumps(told).encode())
     os._exit(0)
+
+
+def _closed(error: OSError) -> str:
+    """Which directory keeps this user out, if one does; root's home is the usual one."""
+    if not isinstance(error, PermissionError) or not error.filename:
+        return ""
+    for directory in reversed(Path(os.fsdecode(error.filename)).parents):
+        if not os.access(directory, os.X_OK):
+            return (
+                f"it cannot enter {directory}, which {error.filename} is in. Work where the user that builds "
+                "can read, or have another one build."
+            )
+    return ""

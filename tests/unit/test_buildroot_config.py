@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,11 @@ def test_root_lets_another_user_do_the_work() -> None:
     assert os.geteuid() == 0
     with pytest.raises(BuildrootError, match="Permission denied"):
         run_as("nobody", lambda: {"text": Path("/etc/shadow").read_text()})
+    with (
+        tempfile.TemporaryDirectory() as closed,
+        pytest.raises(BuildrootError, match=f"cannot enter {closed},"),
+    ):
+        run_as("nobody", lambda: {"text": Path(closed, "file").read_text()})
 
 
 def test_other_trees_are_refused(tmp_path: Path) -> None:
