@@ -41,11 +41,15 @@ def tree_of(params: Mapping[str, Any]) -> Tree:
     )
 
 
-def finish(module: Module, work: Callable[[], dict[str, Any]]) -> NoReturn:
-    """Let the user of the options do the work, and end the module with its result or its failure."""
+def done(module: Module, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What comes of it when the user of the options does the work; its failure is the module's."""
     os.umask(0o022)
     try:
-        result = run_as(module.params["user"], work)
+        return run_as(module.params["user"], work)
     except BuildrootError as error:
         module.fail_json(msg=str(error), **error.details)
-    module.exit_json(**result)
+
+
+def finish(module: Module, work: Callable[[], dict[str, Any]]) -> NoReturn:
+    """Let the user of the options do the work, and end the module with its result or its failure."""
+    module.exit_json(**done(module, work))

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import os
 import tarfile
+import typing as t
+from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_log import diagnose
@@ -29,9 +33,9 @@ def needed(tree: Tree) -> list[str]:
     )
 
 
-def missing(tree: Tree, directory: Path) -> list[str]:
+def missing(names: list[str], directory: Path) -> list[str]:
     """What is still to be downloaded."""
-    return [name for name in needed(tree) if not (directory / name).is_file()]
+    return [name for name in names if not (directory / name).is_file()]
 
 
 def download(tree: Tree, directory: Path) -> None:
@@ -45,34 +49,49 @@ def download(tree: Tree, directory: Path) -> None:
         ) from error
 
 
-def pack(names: list[str], directory: Path, archive: Path) -> bool:
-    """Write the archive, the same bytes for the same files; False when it is so already."""
-    sums = "".join(f"{_sha256(directory / name)}  {name}\n" for name in names)
-    if archive.is_file() and _sums_of(archive) == sums:
-        return False
+@contextlib.contextmanager
+def replaced(archive: Path) -> Iterator[tuple[t.IO[bytes] | None, t.IO[bytes]]]:
+    """The archive as it is, and the one that takes its place if anything is written to it.
+
+    Both are opened by whoever runs the play: the user that builds need not be let in where they lie.
+    """
     partial = archive.with_name(f"{archive.name}.new")
-    with tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
+    with contextlib.ExitStack() as stack:
+        old = stack.enter_context(archive.open("rb")) if archive.is_file() else None
+        stack.callback(partial.unlink, missing_ok=True)
+        new = stack.enter_context(partial.open("wb"))
+        yield old, new
+        if os.fstat(new.fileno()).st_size:
+            partial.replace(archive)
+
+
+def pack(names: list[str], directory: Path, old: t.IO[bytes] | None, new: t.IO[bytes]) -> bool:
+    """Write the archive, the same bytes for the same files; False when the old one is so already."""
+    sums = "".join(f"{_sha256(directory / name)}  {name}\n" for name in names)
+    if old and _sums_of(old) == sums:
+        return False
+    with tarfile.open(fileobj=new, mode="w", format=tarfile.GNU_FORMAT) as tar:
         _add(tar, SUMS, sums.encode())
         for name in names:
             _add(tar, name, (directory / name).read_bytes())
-    partial.replace(archive)
+    new.flush()
     return True
 
 
-def unpack(archive: Path, directory: Path, dry_run: bool) -> list[str]:
+def unpack(archive: t.IO[bytes], directory: Path, dry_run: bool) -> list[str]:
     """Bring an archive's files into the download directory, each checked; the names of the new ones."""
     brought = []
-    with tarfile.open(archive) as tar:
+    with tarfile.open(str(archive.name), fileobj=archive) as tar:
         for line in _read(tar, SUMS).decode().splitlines():
             expected, _blank, name = line.partition("  ")
             if ".." in Path(name).parts or Path(name).is_absolute():
-                raise BuildrootError(f"{archive}: {name} would leave the download directory.")
+                raise BuildrootError(f"{archive.name}: {name} would leave the download directory.")
             target = directory / name
             if target.is_file() and _sha256(target) == expected:
                 continue
             content = _read(tar, name)
             if hashlib.sha256(content).hexdigest() != expected:
-                raise BuildrootError(f"{archive}: {name} is damaged. Copy the archive again.")
+                raise BuildrootError(f"{archive.name}: {name} is damaged. Copy the archive again.")
             brought.append(name)
             if not dry_run:
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,9 +122,9 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _sums_of(archive: Path) -> str:
+def _sums_of(archive: t.IO[bytes]) -> str:
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(str(archive.name), fileobj=archive) as tar:
             return _read(tar, SUMS).decode()
     except (tarfile.TarError, BuildrootError):
         return ""

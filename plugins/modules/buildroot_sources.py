@@ -56,6 +56,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+download_dir:
+  description: Buildroot's download directory, absolute.
+  type: str
+  returned: success
+  sample: /srv/dl
 files:
   description: The sources that were brought, or in check mode would be.
   type: list
@@ -70,31 +75,35 @@ urls:
 """
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Optional, Union
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_sources as sources
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_module import (
     ARGUMENTS,
-    finish,
+    done,
     tree_of,
 )
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import Tree
+
+Archive = Union[tuple[()], tuple[Optional[IO[bytes]], IO[bytes]]]
 
 
-def run(tree: Tree, directory: Path, archive: Path | None, imported: bool, check: bool) -> dict[str, Any]:
-    """The result of the module."""
-    if imported:
-        if archive is None:
-            raise BuildrootError("state=imported wants an archive.")
-        brought = sources.unpack(archive, directory, check)
-        return {"changed": bool(brought), "files": brought}
+def download(tree: Tree, directory: Path, archive: Archive, check: bool) -> dict[str, Any]:
+    """The result of the module where there is a network."""
     tree.check()
-    absent = sources.missing(tree, directory)
+    names = sources.needed(tree)
+    absent = sources.missing(names, directory)
     if absent and not check:
         sources.download(tree, directory)
-    packed = bool(archive and not check and sources.pack(sources.needed(tree), directory, archive))
+    packed = bool(archive) and sources.pack(names, directory, *archive)
     return {"changed": bool(absent) or packed, "files": absent}
+
+
+def unpack(directory: Path, archive: IO[bytes], check: bool) -> dict[str, Any]:
+    """The result of the module where there is none."""
+    brought = sources.unpack(archive, directory, check)
+    return {"changed": bool(brought), "files": brought}
 
 
 def main() -> None:
@@ -106,17 +115,25 @@ def main() -> None:
             "state": {"type": "str", "choices": ["downloaded", "imported"], "default": "downloaded"},
             "archive": {"type": "path"},
         },
+        required_if=[("state", "imported", ["archive"])],
         supports_check_mode=True,
     )
-    p = module.params
+    p, check = module.params, module.check_mode
     tree = tree_of(p)
     directory = Path(p["download_dir"]).resolve()
     archive = Path(p["archive"]).resolve() if p["archive"] else None
-
-    def work() -> dict[str, Any]:
-        return run(tree, directory, archive, p["state"] == "imported", module.check_mode)
-
-    finish(module, work)
+    try:
+        if archive and p["state"] == "imported":
+            with archive.open("rb") as file:
+                result = done(module, lambda: unpack(directory, file, check))
+        elif archive and not check:
+            with sources.replaced(archive) as files:
+                result = done(module, lambda: download(tree, directory, files, check))
+        else:
+            result = done(module, lambda: download(tree, directory, (), check))
+    except OSError as error:
+        module.fail_json(msg=f"The archive cannot be used: {error}")
+    module.exit_json(**result, download_dir=str(directory))
 
 
 if __name__ == "__main__":

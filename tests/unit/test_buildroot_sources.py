@@ -20,45 +20,57 @@ def tree(tmp_path: Path) -> Tree:
     return made
 
 
+def pack(names: list[str], directory: Path, archive: Path) -> bool:
+    with sources.replaced(archive) as files:
+        return sources.pack(names, directory, *files)
+
+
+def unpack(archive: Path, directory: Path, dry_run: bool) -> list[str]:
+    with archive.open("rb") as file:
+        return sources.unpack(file, directory, dry_run)
+
+
 def test_downloaded_packed_carried_and_unpacked(tree: Tree, tmp_path: Path) -> None:
     connected, gapped, archive = tmp_path / "dl", tmp_path / "gap", tmp_path / "sources.tar"
-    assert sources.missing(tree, connected) == ALL
+    assert sources.missing(sources.needed(tree), connected) == ALL
     sources.download(tree, connected)
-    assert sources.missing(tree, connected) == []
-    assert sources.pack(ALL, connected, archive)
+    assert sources.missing(sources.needed(tree), connected) == []
+    assert pack(ALL, connected, archive)
     first = archive.read_bytes()
-    assert not sources.pack(ALL, connected, archive), "the same files were packed again"
+    assert not pack(ALL, connected, archive), "the same files were packed again"
+    assert archive.read_bytes() == first
+    assert not archive.with_name("sources.tar.new").exists()
 
-    assert sources.unpack(archive, gapped, dry_run=True) == ALL
+    assert unpack(archive, gapped, dry_run=True) == ALL
     assert not gapped.exists()
-    assert sources.unpack(archive, gapped, dry_run=False) == ALL
-    assert sources.missing(tree, gapped) == []
-    assert sources.unpack(archive, gapped, dry_run=False) == []
+    assert unpack(archive, gapped, dry_run=False) == ALL
+    assert sources.missing(sources.needed(tree), gapped) == []
+    assert unpack(archive, gapped, dry_run=False) == []
 
     archive.unlink()
-    sources.pack(ALL, gapped, archive)
+    pack(ALL, gapped, archive)
     assert archive.read_bytes() == first
 
 
 def test_a_changed_source_is_brought_again(tree: Tree, tmp_path: Path) -> None:
     directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
     sources.download(tree, directory)
-    sources.pack(ALL, directory, archive)
+    pack(ALL, directory, archive)
     (directory / ALL[0]).write_text("cut off")
-    assert sources.unpack(archive, directory, dry_run=False) == [ALL[0]]
+    assert unpack(archive, directory, dry_run=False) == [ALL[0]]
     assert (directory / ALL[0]).read_text() == "source of busybox\n"
 
 
 def test_a_damaged_archive(tree: Tree, tmp_path: Path) -> None:
     directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
     sources.download(tree, directory)
-    sources.pack(ALL, directory, archive)
+    pack(ALL, directory, archive)
     archive.write_bytes(archive.read_bytes().replace(b"source of linux", b"source of limux"))
     with pytest.raises(BuildrootError, match=r"linux/linux\.tar\.xz is damaged"):
-        sources.unpack(archive, tmp_path / "gap", dry_run=False)
+        unpack(archive, tmp_path / "gap", dry_run=False)
     archive.write_bytes(b"\0" * 10240)
     with pytest.raises(BuildrootError, match="is no archive of sources"):
-        sources.unpack(archive, tmp_path / "gap", dry_run=False)
+        unpack(archive, tmp_path / "gap", dry_run=False)
 
 
 def test_a_source_that_nobody_has_names_its_address(tree: Tree, tmp_path: Path) -> None:
