@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -96,23 +97,26 @@ def test_two_builds_elsewhere_give_the_same_bytes(built: Builder, tmp_path: Path
     assert other.contents() == built.contents()
 
 
-def test_without_root_the_same_bytes(built: Builder, tmp_path: Path) -> None:
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory to which others come: every pytest that starts closes those that pytest makes."""
+    with tempfile.TemporaryDirectory(prefix="not-root-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_without_root_the_same_bytes(built: Builder, public: Path) -> None:
     if os.geteuid():
         pytest.skip("this run is without root already; test_two_builds_elsewhere says it all")
     # What others may read of our cache is all that they need: a copy that is theirs.
-    theirs = tmp_path / "cache"
+    theirs = public / "cache"
     shutil.copytree(built.cache / "apt", theirs / "apt", symlinks=True)
-    (other := Builder(tmp_path / "out")).output.parent.chmod(0o755)
-    subprocess.run(["chown", "-R", "nobody", tmp_path], check=True)
-    # A test by access(2), such as the shell's -x, does not know of the capability below.
-    for path in (tmp_path, *tmp_path.parents):
-        if path == Path(tempfile.gettempdir()):
-            break
-        path.chmod(0o755)
+    (other := Builder(public / "out")).output.parent.chmod(0o755)
+    subprocess.run(["chown", "-R", "nobody", public], check=True)
     # Python and the checkout may be in root's own directory.
     to_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *to_read]
-    other.run(prefix=prefix, env={"HOME": str(tmp_path)}, cache=str(theirs))
+    other.run(prefix=prefix, env={"HOME": str(public)}, cache=str(theirs))
     assert other.contents() == built.contents()
 
 
