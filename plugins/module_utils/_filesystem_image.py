@@ -24,6 +24,8 @@ TOOLS = {
 }
 
 _LABEL = "rootfs"
+# Nobody adds files to a base, and every inode must be zero on every card: few beyond those of its files.
+_MORE_INODES = 256
 # debugfs quotes names with double quotes and knows no escape for these.
 _UNQUOTABLE = re.compile(r'["\n\r]')
 
@@ -49,7 +51,9 @@ def _make_ext(
 ) -> None:
     env = environment(MKE2FS_CONFIG=str(config), E2FSPROGS_FAKE_TIME=str(epoch))
     extended = f"hash_seed={uuid},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
+    names = _names(tree)
     options = ["-q", "-t", kind, "-d", str(tree), "-L", _LABEL, "-U", uuid, "-m", "0", "-E", extended]
+    options += ["-N", str(len(names) + _MORE_INODES)]
     try:
         run(["fakeroot", "mke2fs", *options, image, size], log, env)
     except BuildError as error:
@@ -60,9 +64,7 @@ def _make_ext(
             ) from error
         raise
     script = "".join(
-        f'set_inode_field "/{name}" {field} @{epoch}\n'
-        for name in _names(tree)
-        for field in ("ctime", "atime")
+        f'set_inode_field "/{name}" {field} @{epoch}\n' for name in names for field in ("ctime", "atime")
     )
     # debugfs ends well whatever happened; it repeats each command, and says nothing more when all is well.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import tempfile
 import time
@@ -67,6 +68,20 @@ def test_a_small_change_is_a_small_change(tmp_path: Path) -> None:
     after = image_of(fill(tmp_path / "two", 1, extra=3), "ext2", tmp_path / "b")
     differing = sum(before[at : at + 4096] != after[at : at + 4096] for at in range(0, len(before), 4096))
     assert 0 < differing < 20
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext4"])
+def test_there_are_inodes_for_all_files_and_few_more(tmp_path: Path, kind: str) -> None:
+    tree = fill(tmp_path / "tree", 1)
+    for number in range(1000):
+        (tree / f"small{number}").touch()
+    image_of(tree, kind, tmp_path / "image")
+    said = subprocess.run(
+        ["dumpe2fs", "-h", tmp_path / "image"], check=True, capture_output=True, text=True
+    ).stdout
+    found = re.search(r"Free inodes: +(\d+)", said)
+    assert found is not None
+    assert 100 < int(found[1]) < 300
 
 
 def test_a_tree_that_does_not_fit_says_what_to_raise(tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def make_images(directory: Path, data: int, partition: int) -> Images:
     overlay = images.make_ext(directory / "overlay.ext4", partition * MIB, "ext4", None, "-J", "size=4")
     made = {}
     for name in ("plain", "shifted"):
-        root = images.make_ext(directory / f"{name}.ext2", partition * MIB, "ext2", tree)
+        inodes = str(sum(1 for _unused in tree.rglob("*")) + 256)
+        root = images.make_ext(directory / f"{name}.ext2", partition * MIB, "ext2", tree, "-N", inodes)
         made[name] = images.make_mbr(directory / f"{name}.img", [root, overlay])
         root.unlink()
         with (tree / "bin/busybox").open("ab") as out:
