@@ -15,6 +15,7 @@ from ._flash_source import HEAD, Segment, Source
 
 _WINDOW = 16 << 20
 _SAMPLES = 3
+_SAMPLE = 16 << 10
 # Comparing costs a read and spares a write; below this many equal chunks it no longer pays.
 _DIFFERENT_CHUNKS = 4
 
@@ -130,8 +131,8 @@ class CardJob:
             at = (2 * sample + 1) * total // (2 * _SAMPLES)
             for segment in window:
                 if at < segment.length:
-                    begin = segment.start + at // RUN * RUN
-                    part = segment.cut(begin, min(begin + RUN, segment.end))
+                    begin = segment.start + at // _SAMPLE * _SAMPLE
+                    part = segment.cut(begin, min(begin + _SAMPLE, segment.end))
                     if not self._ahead.single.compare(part).runs:
                         return True
                     break

@@ -80,6 +80,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (_flash_ahead, _flash_card):
         monkeypatch.setattr(module, "CHUNK", 4 * BLOCK)
         monkeypatch.setattr(module, "RUN", BLOCK)
+    monkeypatch.setattr(_flash_card, "_SAMPLE", BLOCK)
     monkeypatch.setattr(_flash_card, "_WINDOW", 16 * BLOCK)
 
 
