@@ -70,7 +70,8 @@ tree=$upper
 all() { cd "$tree" && find . -xdev "$@" -print0; }
 children() { xargs -0 -r sh -c 'find "$@" -xdev -maxdepth 1 -print0' sh; }
 redirects() {
-	[ -z "$getfattr" ] || all -type d | (cd "$upper" && xargs -0 -r "${getfattr%% *}" -h -n trusted.overlay.redirect -- 2>/dev/null)
+	[ -z "$getfattr" ] || all -type d | (cd "$upper" && xargs -0 -r "${getfattr%% *}" -h -n trusted.overlay.redirect -- 2>/dev/null) |
+		sed -n '/^trusted/p' # BusyBox's names each directory.
 }
 if [ "$scope" = upper ]; then
 	printf '@N\n'

@@ -104,7 +104,8 @@ def read_only(controller: Controller, device: FakeDevice, tmp_path: Path) -> Pat
     backup = tmp_path / "before.tar.gz"
     controller.module("overlay_backup", {"dest": str(backup)})
     mount("-o", "remount,ro", device.rfs / "rw")
-    mount("-o", "remount,ro", device.root)
+    # The file system of an overlay takes no change by the calls that newer mounts use.
+    mount("-o", "remount,bind,ro", device.root)
     return backup
 
 
