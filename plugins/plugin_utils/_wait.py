@@ -55,6 +55,11 @@ def wait_for_boot(
         except (AnsibleError, DeviceError) as error:
             reason = str(error).strip().splitlines()[-1]
             _forget_connection(action)
+            if "Host key verification failed" in reason:
+                raise DeviceError(
+                    "the device is up, but with another host key, which ssh refuses. A reset forgets "
+                    "host keys that it is not told to keep; `ssh-keygen -R` makes ssh forget the old one."
+                ) from error
         if time.monotonic() - started + sleep > timeout:
             raise DeviceError(f"the device did not come back within {timeout:g} s: {reason}")
         time.sleep(sleep)
