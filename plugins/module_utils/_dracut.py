@@ -50,7 +50,6 @@ def make_initramfs(
     (base / "ldd").chmod(0o755)
     (base / "empty").touch()
     shutil.copy(external / "board/common/dracut.conf", base / "conf")
-    # Paths go by the environment: dracut writes its command line into the initramfs.
     env = environment(
         dracutbasedir=str(base),
         dracutsysrootdir=str(tree),

@@ -139,6 +139,18 @@ def test_host_dracut_is_linked_with_its_own_library_path(tmp_path: Path) -> None
     assert re.search(r'LDFLAGS="[^"]*-Wl,-rpath,', told)
 
 
+def test_neither_the_time_nor_the_place_of_a_build_gets_into_it(tmp_path: Path) -> None:
+    configure(tmp_path, "qemu_x86_64")
+    tree = Tree(SOURCE, tmp_path / "output", (tmp_path / "external",))
+    text = config.merge(tmp_path / "external/configs/qemu_x86_64_defconfig", [], {})
+    config.apply(tree, text, check_mode=False)
+    hooks = {"VARS": "ROOTFS_CPIO_PRE_GEN_HOOKS ATTR_POST_CONFIGURE_HOOKS READONLY_ROOTFS_DRACUT_TIME"}
+    told = tree.run(["--silent", "printvars"], hooks)
+    assert "ATTR_POST_CONFIGURE_HOOKS=READONLY_ROOTFS_ATTR_WITHOUT_RPATH" in told
+    assert re.search(r"^ROOTFS_CPIO_PRE_GEN_HOOKS=.*\bREADONLY_ROOTFS_DRACUT_TIME\b", told, re.MULTILINE)
+    assert re.search(r"touch -d @\d+ \S+/dracut-functions\.sh", told)
+
+
 def test_the_sbom_of_buildroots_own_generator(tmp_path: Path) -> None:
     configure(tmp_path, "qemu_x86_64")
     tree = Tree(SOURCE, tmp_path / "output", (tmp_path / "external",))
