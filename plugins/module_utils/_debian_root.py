@@ -148,6 +148,9 @@ def _copy_over(layer: Path, tree: Path) -> None:
         target = tree / path.relative_to(layer)
         if path.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir() and not target.is_symlink():
+                # One that holds something is not lost silently.
+                target.rmdir()
             target.unlink(missing_ok=True)
             target.symlink_to(path.readlink())
         elif path.is_dir():

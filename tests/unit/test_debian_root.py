@@ -78,6 +78,15 @@ def test_a_packages_absolute_link_wins_over_busybox(tmp_path: Path, external: Pa
     assert (tmp_path / "tree/usr/sbin/init").readlink() == Path("/lib/systemd/no-such-init")
 
 
+def test_a_link_takes_the_place_of_an_empty_directory(tmp_path: Path, external: Path) -> None:
+    (tmp_path / "below/srv/data").mkdir(parents=True)
+    (tmp_path / "above/srv").mkdir(parents=True)
+    (tmp_path / "above/srv/data").symlink_to("/run/data")
+    overlays = [str(tmp_path / "below"), str(tmp_path / "above")]
+    build_root(tmp_path / "tree", [], external, "busybox", overlays)
+    assert (tmp_path / "tree/srv/data").readlink() == Path("/run/data")
+
+
 def test_an_overlay_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="/no/such"):
         build(Options({}, tmp_path, tmp_path, tmp_path, rootfs_overlays=["/no/such"]))
