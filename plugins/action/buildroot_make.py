@@ -20,8 +20,34 @@ display = Display()
 _MODULE = "br2.readonly_rootfs.buildroot_job"
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """The play is being ended."""
+
+
+class Signals:
+    """Whether the play is being ended, and an exception where it is learnt.
+
+    Ansible sends two signals shortly after each other. Only the first one raises, and it is
+    remembered: exceptions are dropped in places, and turned into others.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._previous: dict[int, t.Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _take(self, _number: int, _frame: object) -> None:
+        if not self.came:
+            self.came = True
+            raise Interrupted
 
 
 class ActionModule(ActionBase):
@@ -50,24 +76,34 @@ class ActionModule(ActionBase):
         patience = float(args.pop("reconnect_timeout", 1800))
         task_vars = task_vars or {}
 
-        previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            started = self._job("started", args, task_vars)
-            if started.get("failed") or "job" not in started:
-                return started
-            host = str(task_vars.get("inventory_hostname", "build host"))
-            watch = Watch(host, started["job"], display.display if progress else _silent)
-            self._watch(watch, interval, patience)
-            return self._job("finished", args, task_vars)
-        except Interrupted:
-            for number in previous:
-                signal.signal(number, signal.SIG_IGN)
+        with Signals() as signals:
+            try:
+                result = self._build(args, task_vars, progress, interval, patience, signals)
+            except BaseException:
+                if not signals.came:
+                    raise
+            if not signals.came:
+                return result
             display.display(f"[{task_vars.get('inventory_hostname')}] ending the build")
             self._job("cancelled", args, task_vars)
             return {"failed": True, "msg": "Interrupted: the build was ended. Run again to go on with it."}
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+
+    def _build(
+        self,
+        args: dict[str, t.Any],
+        task_vars: dict[str, t.Any],
+        progress: bool,
+        interval: float,
+        patience: float,
+        signals: Signals,
+    ) -> dict[str, t.Any]:
+        started = self._job("started", args, task_vars)
+        if started.get("failed") or "job" not in started:
+            return started
+        host = str(task_vars.get("inventory_hostname", "build host"))
+        watch = Watch(host, started["job"], display.display if progress else _silent)
+        self._watch(watch, interval, patience, signals)
+        return self._job("finished", args, task_vars)
 
     def _job(self, state: str, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         result: dict[str, t.Any] = self._execute_module(
@@ -76,12 +112,12 @@ class ActionModule(ActionBase):
         result.pop("invocation", None)
         return result
 
-    def _watch(self, watch: Watch, interval: float, patience: float) -> None:
+    def _watch(self, watch: Watch, interval: float, patience: float, signals: Signals) -> None:
         """Look at the build until it has ended; a host that is out of reach for a while changes nothing."""
         lost = 0.0
         playbook = os.getppid()
         # Killed, it leaves this worker behind, which nobody would end before the build does.
-        while os.getppid() == playbook:
+        while os.getppid() == playbook and not signals.came:
             try:
                 command = f"sh -c {shlex.quote(watch.probe())}"
                 seen = self._low_level_execute_command(command)
@@ -95,11 +131,9 @@ class ActionModule(ActionBase):
                 watch.say(f"out of reach, the build goes on: {error}")
                 self._connection.reset()
             time.sleep(watch.pause(interval))
+        if signals.came:
+            raise Interrupted
         raise AnsibleActionFail("The playbook has been killed. The build goes on: run again to watch it.")
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise Interrupted
 
 
 def _silent(_message: str) -> None:
