@@ -29,7 +29,9 @@ def assert_content(host: Host, failed: Sequence[str] = ()) -> None:
     listed = host.check_output("systemctl --no-pager --failed --no-legend --plain").splitlines()
     assert [line.split()[0] for line in listed] == list(failed)
     assert state == ("degraded" if failed else "running")
-    assert "Tainted:" not in host.check_output("systemctl --no-pager status")
+    told = host.check_output("systemctl --no-pager status")
+    # Debian keeps /usr/sbin apart, which newer systemds tell.
+    assert re.findall(r"^ *Tainted: (.*)$", told, re.MULTILINE) in ([], ["unmerged-bin"])
     assert host.run("busctl --no-pager").succeeded
     assert len(host.check_output("journalctl --no-pager --lines 1 --quiet").splitlines()) == 1
 
