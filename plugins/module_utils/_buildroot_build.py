@@ -197,9 +197,9 @@ class Build:
 
     def _fail(self, lines: Sequence[str]) -> None:
         failure = diagnose(lines)
-        room = self._room("disk is full" in failure.cause)
+        said = str(failure), self._room("disk is full" in failure.cause), f"The whole log: {self.job.log}"
         raise FailedError(
-            f"{failure} {room} The whole log: {self.job.log}\n" + "\n".join(failure.tail),
+            " ".join(filter(None, said)) + "\n" + "\n".join(failure.tail),
             package=failure.package,
             step=failure.step,
             urls=list(failure.urls),

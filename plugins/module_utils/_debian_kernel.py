@@ -57,16 +57,17 @@ def package_kernel(apt: Apt, name: str, cache: Path, update: bool) -> Kernel:
                 raise OfflineError
             with made_whole(kept) as directory:
                 unpack(apt.path(package), directory)
-                (modules,) = _modules(directory)
+                modules = _modules(directory)
                 run(["depmod", "-b", modules.parents[2], modules.name])
     (image,) = (kept / "boot").glob("vmlinu[xz]-*")
-    (modules,) = _modules(kept)
+    modules = _modules(kept)
     return Kernel(image, modules.name, package.version, modules=modules.parent)
 
 
-def _modules(tree: Path) -> list[Path]:
-    """Directories of modules by release: in /usr since Debian 13."""
-    return [*tree.glob("lib/modules/*"), *tree.glob("usr/lib/modules/*")]
+def _modules(tree: Path) -> Path:
+    """The modules of a kernel package, in a directory named by release: in /usr since Debian 13."""
+    (directory,) = [*tree.glob("lib/modules/*"), *tree.glob("usr/lib/modules/*")]
+    return directory
 
 
 def source_kernel(

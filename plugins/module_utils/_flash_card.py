@@ -111,19 +111,18 @@ class CardJob:
     def _settle(self, piece: Piece) -> None:
         """Write what a comparison found, and learn from it whether to go on comparing."""
         whole = piece.segment
+        equal = whole.length - sum(run.length for run in piece.runs)
         if piece.compared:
             for run in piece.runs:
                 self._blank()
                 piece.write_run(run)
             self.tally.compared += whole.length
-        self._count_written(piece.runs)
-        equal = whole.length - sum(run.length for run in piece.runs)
-        self.tally.skipped += equal
-        self.tally.position += equal
-        if piece.compared:
             self._different = 0 if equal else self._different + 1
             if self._different >= _DIFFERENT_CHUNKS:
                 self._alike[whole.fd is None] = False
+        self._count_written(piece.runs)
+        self.tally.skipped += equal
+        self.tally.position += equal
 
     def _looks_alike(self, window: list[Segment]) -> bool:
         total = sum(segment.length for segment in window)

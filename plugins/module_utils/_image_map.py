@@ -100,8 +100,9 @@ def map_fd(fd: int, size: int, scan: bool = False) -> ImageMap:
 def with_mapped(image: ImageMap, fd: int, mapped: Iterable[tuple[int, int]]) -> ImageMap:
     """The same map with further ranges that count as used, as a foreign block map demands."""
     whole = ((low // BLOCK * BLOCK, min(-(-high // BLOCK) * BLOCK, image.size)) for low, high in mapped)
-    used = merge(sorted([*image.used(), *whole]))
-    if used == image.used():
+    known = image.used()
+    used = merge(sorted([*known, *whole]))
+    if used == known:
         return image
     data = list(_allocated(fd, used))
     return ImageMap(image.size, tuple(_extents(image.size, used, data)), image.table, image.volumes)

@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 from pathlib import Path
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import Disk, Guest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_vm import Vm
+from ansible_collections.br2.readonly_rootfs.tests.boot.lab.disk import Ext
 
 REPOSITORY = Path(__file__).parents[2]
 # The image of scenario systemd_var, with a tmpfs on /var: no other device is waited for.
@@ -35,12 +35,7 @@ def with_directories(disk: Path, start: int, copy: Path, directories: list[str])
     shutil.copyfile(disk, copy)
     conf = copy.with_suffix(".conf")
     conf.write_text("".join(f"directory={directory}\n" for directory in directories))
-    for command in (f"rm {CONF}", f"write {conf} {CONF}"):
-        subprocess.run(
-            ["/usr/sbin/debugfs", "-w", "-R", command, f"{copy}?offset={start}"],
-            check=True,
-            capture_output=True,
-        )
+    Ext(Path(f"{copy}?offset={start}")).change(f"rm {CONF}", f"write {conf} {CONF}")
     return copy
 
 
