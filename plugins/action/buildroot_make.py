@@ -11,6 +11,7 @@ import time
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._build_progress import Watch
@@ -71,7 +72,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
         args = dict(self._task.args)
-        progress = bool(args.pop("progress", True))
+        progress = boolean(args.pop("progress", True))
         interval = float(args.pop("poll_interval", 3))
         patience = float(args.pop("reconnect_timeout", 1800))
         task_vars = task_vars or {}

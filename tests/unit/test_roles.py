@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
@@ -27,6 +28,20 @@ def test_defaults_are_what_the_argument_specs_say(role: str) -> None:
     optional = {name for name, spec in options.items() if not spec.get("required")}
     assert all(name.startswith(f"{role}_") for name in options)
     assert optional - set(stated) == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_said_on_the_command_line_is_a_boolean_too(role: str) -> None:
+    """`-e name=false` is a text, which is true where it is not converted; modules convert by themselves."""
+    specs = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"]
+    options = {name: spec for entry in specs.values() for name, spec in entry.get("options", {}).items()}
+    names = "|".join(name for name, spec in options.items() if spec.get("type") == "bool") or "none"
+    used = re.compile(rf"\b({names})\b(?! \| bool\b)")
+    passed_on = re.compile(rf'^ *\w+: "{{{{ ({names}) }}}}"$')
+    for folder in ("tasks", "handlers", "vars", "templates"):
+        for path in (ROOT / "roles" / role / folder).glob("**/*.*"):
+            lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
+            assert not [line for line in lines if used.search(line) and not passed_on.match(line)], path
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.name)
