@@ -15,7 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_kernel, _initramfs
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import (
+    _buildroot_kernel,
+    _buildroot_sources,
+    _initramfs,
+)
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_job import (
     Job,
     Step,
@@ -89,9 +93,9 @@ class Build:
 
     def start(self, todo: Mapping[str, Any]) -> dict[str, Any]:
         """Start what `prepare` found."""
-        state = self.tree.state
+        state, config = self.tree.state, todo["snapshot"]["config"]
         state.mkdir(parents=True, exist_ok=True)
-        per_package = todo["snapshot"]["config"].get("BR2_PER_PACKAGE_DIRECTORIES") == "y"
+        per_package = config.get("BR2_PER_PACKAGE_DIRECTORIES") == "y"
         variables = {"BR2_JLEVEL": str(self.jobs)}
         steps = []
         if todo["targets"]:
@@ -101,9 +105,14 @@ class Build:
             # or of the list of packages stays.
             stale = [str(self.tree.output / name) for name in ("target", *todo.get("stale", ()))]
             steps.append(Step(["rm", "-rf", *stale]))
+        packages = self.information()
+        directories = _build_directories(packages)
+        again = {name.removesuffix("-dirclean") for name in todo["targets"]}
+        kept = {name for name, path in directories.items() if name not in again and self._has_source(path)}
+        if targets := _buildroot_sources.ahead(self.tree, config, set() if "clean" in again else kept):
+            steps.append(Step(self.tree.command(targets, {})))
         steps.append(Step(["rm", "-rf", *self._copied_dracut_modules(todo["snapshot"])]))
         # From here on the output directory belongs to the new snapshot, though not all of it is built.
-        packages = self.information()
         pending = {**todo["snapshot"], "complete": False, "artefacts": {}, "versions": _versions(packages)}
         write_json(state / "pending.json", pending)
         steps[-1] = Step(steps[-1].command, ("pending.json", "stamp.json"))
@@ -114,9 +123,12 @@ class Build:
             steps,
             environment(os.environ, {**self.tree.trusted(), **self.environment}),
             self.tree.source,
-            {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": _build_directories(packages)},
+            {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": directories},
         )
         return self.outlook()
+
+    def _has_source(self, directory: str) -> bool:
+        return (self.tree.output / "build" / directory / ".stamp_downloaded").exists()
 
     def _copied_dracut_modules(self, snapshot: Mapping[str, Any]) -> list[str]:
         """Buildroot copies dracut modules over older copies; a file that is no more would stay."""
@@ -275,7 +287,7 @@ def _versions(information: Mapping[str, Any]) -> dict[str, str]:
 def _build_directories(information: Mapping[str, Any]) -> dict[str, str]:
     """Each package and its directory below build/."""
     return {
-        name: f"{name}-{about['version']}" if about.get("version") else name
+        name: Path(about["stamp_dir"]).name
         for name, about in information.items()
         if about.get("type") in ("target", "host")
     }

@@ -9,9 +9,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_log import diagnose
@@ -21,21 +22,58 @@ SUMS = "SHA256SUMS"
 _DAY = 86400
 
 
+def by_package(tree: Tree, legal: bool) -> dict[str, list[str]]:
+    """What each package is built from, as paths in the download directory.
+
+    With `legal` also the sources of a program that is downloaded ready-made, which legal-info gathers.
+    show-info knows neither of these nor that a package is taken from a directory instead.
+    """
+    variables = {"VARS": "%_OVERRIDE_SRCDIR %_ACTUAL_SOURCE_TARBALL"}
+    said = tree.run(["--silent", "show-info", "printvars"], variables).strip()
+    try:
+        information, end = json.JSONDecoder().raw_decode(said)
+    except ValueError as error:
+        raise BuildrootError(f"`make show-info` gave no JSON: {error}") from error
+    told = dict(line.partition("=")[::2] for line in said[end:].splitlines())
+    found = {}
+    for name, about in information.items():
+        prefix = re.sub(r"[-.]", "_", name.upper())
+        if not about.get("dl_dir") or told.get(f"{prefix}_OVERRIDE_SRCDIR"):
+            continue
+        files = [download["source"] for download in about["downloads"]]
+        files.append(told.get(f"{prefix}_ACTUAL_SOURCE_TARBALL", "") if legal else "")
+        found[name] = [f"{about['dl_dir']}/{file}" for file in files if file]
+    return found
+
+
 def needed(tree: Tree) -> list[str]:
     """Every source of the configuration, as its path in the download directory."""
-    information = json.loads(tree.run(["--silent", "show-info"], {}))
-    return sorted(
-        {
-            f"{about['dl_dir']}/{download['source']}"
-            for about in information.values()
-            for download in about.get("downloads", [])
-        }
-    )
+    return sorted({name for names in by_package(tree, legal=True).values() for name in names})
 
 
 def missing(names: list[str], directory: Path) -> list[str]:
     """What is still to be downloaded."""
     return [name for name in names if not (directory / name).is_file()]
+
+
+def ahead(tree: Tree, config: Mapping[str, str], kept: Collection[str]) -> list[str]:
+    """The make targets that bring, before an offline build begins, what it would miss after hours.
+
+    What only the download directory can have is looked for here; `kept` packages have their source already.
+    """
+    if config.get("BR2_PRIMARY_SITE_ONLY") != "y":
+        return []
+    directory = Path(config["BR2_DL_DIR"].strip('"'))
+    if config["BR2_PRIMARY_SITE"] != f'"file://{directory}"':
+        return ["source"]
+    packages = by_package(tree, legal=False).items()
+    wanted = sorted({file for name, files in packages if name not in kept for file in files})
+    if absent := missing(wanted, directory):
+        raise BuildrootError(
+            f"The build is offline, and {directory} lacks {', '.join(absent)}. Pack the sources of this "
+            "configuration on a host with a network and import them here, or put the files there."
+        )
+    return []
 
 
 def download(tree: Tree, directory: Path) -> None:
@@ -67,6 +105,8 @@ def replaced(archive: Path) -> Iterator[tuple[t.IO[bytes] | None, t.IO[bytes]]]:
 
 def pack(names: list[str], directory: Path, old: t.IO[bytes] | None, new: t.IO[bytes]) -> bool:
     """Write the archive, the same bytes for the same files; False when the old one is so already."""
+    if absent := missing(names, directory):
+        raise BuildrootError(f"`make source` ended well, but {directory} lacks {', '.join(absent)}.")
     sums = "".join(f"{_sha256(directory / name)}  {name}\n" for name in names)
     if old and _sums_of(old) == sums:
         return False
@@ -81,15 +121,15 @@ def pack(names: list[str], directory: Path, old: t.IO[bytes] | None, new: t.IO[b
 def unpack(archive: t.IO[bytes], directory: Path, dry_run: bool) -> list[str]:
     """Bring an archive's files into the download directory, each checked; the names of the new ones."""
     brought = []
-    with tarfile.open(str(archive.name), fileobj=archive) as tar:
-        for line in _read(tar, SUMS).decode().splitlines():
+    with _opened(archive) as tar:
+        for line in _read(tar, SUMS, "is no archive of sources").decode().splitlines():
             expected, _blank, name = line.partition("  ")
             if ".." in Path(name).parts or Path(name).is_absolute():
                 raise BuildrootError(f"{archive.name}: {name} would leave the download directory.")
             target = directory / name
             if target.is_file() and _sha256(target) == expected:
                 continue
-            content = _read(tar, name)
+            content = _read(tar, name, "is damaged. Copy the archive again")
             if hashlib.sha256(content).hexdigest() != expected:
                 raise BuildrootError(f"{archive.name}: {name} is damaged. Copy the archive again.")
             brought.append(name)
@@ -101,13 +141,23 @@ def unpack(archive: t.IO[bytes], directory: Path, dry_run: bool) -> list[str]:
     return brought
 
 
-def _read(tar: tarfile.TarFile, name: str) -> bytes:
+@contextlib.contextmanager
+def _opened(archive: t.IO[bytes]) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(str(archive.name), fileobj=archive) as tar:
+            yield tar
+    except (tarfile.TarError, EOFError) as error:
+        why = str(error).partition("\n")[0]
+        raise BuildrootError(f"{archive.name} is damaged: {why}. Copy the archive again.") from error
+
+
+def _read(tar: tarfile.TarFile, name: str, otherwise: str) -> bytes:
     try:
         file = tar.extractfile(name)
     except KeyError:
         file = None
     if file is None:
-        raise BuildrootError(f"{tar.name!r} is no archive of sources: it has no {name}.")
+        raise BuildrootError(f"{tar.name!s} has no {name}: it {otherwise}.")
     return file.read()
 
 
@@ -124,7 +174,7 @@ def _sha256(path: Path) -> str:
 
 def _sums_of(archive: t.IO[bytes]) -> str:
     try:
-        with tarfile.open(str(archive.name), fileobj=archive) as tar:
-            return _read(tar, SUMS).decode()
-    except (tarfile.TarError, BuildrootError):
+        with _opened(archive) as tar:
+            return _read(tar, SUMS, "is no archive of sources").decode()
+    except BuildrootError:
         return ""

@@ -13,6 +13,7 @@ description:
   - With O(state=downloaded) Buildroot brings and checks every source that the configuration needs
     (C(make source)), and they may be packed into one archive.
   - With O(state=imported) the files of such an archive, each checked, go into the download directory.
+    It is an error if the configuration still lacks a source then.
 author: br2.readonly_rootfs contributors (!UNKNOWN)
 extends_documentation_fragment:
   - br2.readonly_rootfs._buildroot
@@ -84,7 +85,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_mod
     done,
     tree_of,
 )
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import Tree
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
 
 Archive = Union[tuple[()], tuple[Optional[IO[bytes]], IO[bytes]]]
 
@@ -100,9 +101,16 @@ def download(tree: Tree, directory: Path, archive: Archive, check: bool) -> dict
     return {"changed": bool(absent) or packed, "files": absent}
 
 
-def unpack(directory: Path, archive: IO[bytes], check: bool) -> dict[str, Any]:
+def unpack(tree: Tree, directory: Path, archive: IO[bytes], check: bool) -> dict[str, Any]:
     """The result of the module where there is none."""
+    tree.check()
     brought = sources.unpack(archive, directory, check)
+    absent = [name for name in sources.missing(sources.needed(tree), directory) if name not in brought]
+    if absent:
+        raise BuildrootError(
+            f"{archive.name} was packed for another configuration. This one also needs {', '.join(absent)}. "
+            "Pack the archive again with the variables of this host, on a host with the same distribution."
+        )
     return {"changed": bool(brought), "files": brought}
 
 
@@ -125,7 +133,7 @@ def main() -> None:
     try:
         if archive and p["state"] == "imported":
             with archive.open("rb") as file:
-                result = done(module, lambda: unpack(directory, file, check))
+                result = done(module, lambda: unpack(tree, directory, file, check))
         elif archive and not check:
             with sources.replaced(archive) as files:
                 result = done(module, lambda: download(tree, directory, files, check))

@@ -62,8 +62,9 @@ def build(site: Path, inventory: str = "localhost,", **variables: Any) -> str:
         f"--extra-vars={json.dumps(given)}",
         str(ROOT / "playbooks/build.yml"),
     ]
-    environment = {**os.environ, "PATH": PATH, "ANSIBLE_NOCOLOR": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PATH": PATH, "PWD": str(site), "ANSIBLE_NOCOLOR": "1"}
+    environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
+    done = subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -120,11 +121,18 @@ def test_several_boards_over_several_hosts(site: Path) -> None:
         assert json.loads((made / "images/manifest.json").read_text())["board"] == board
 
 
-def test_sources_only(site: Path) -> None:
-    archive = site / "cache/sources.tar"
-    build(
-        site, image_goal="sources", buildroot_archive=str(site / "output/qemu_x86_64/buildroot/sources.tar")
-    )
+def test_sources_are_carried_to_a_host_without_a_network(site: Path) -> None:
+    """As a user types it: a path from where he stands, and options on the command line, which are texts."""
+    build(site, image_goal="sources", buildroot_archive="sources.tar", buildroot_archive_import="false")
     assert (site / "cache/dl/busybox/busybox.tar.xz").exists()
-    assert not archive.exists()
-    assert (site / "output/qemu_x86_64/buildroot/sources.tar").stat().st_size > 0
+    assert (site / "sources.tar").stat().st_size > 0
+
+    gapped = {"image_output_dir": str(site / "gapped"), "buildroot_cache_dir": str(site / "gap")}
+    imported = {**gapped, "image_goal": "sources", "buildroot_archive": "sources.tar"}
+    build(site, **imported, buildroot_archive_import="true")
+    lost = site / "gap/dl/busybox/busybox.tar.xz"
+    assert lost.read_bytes() == (site / "cache/dl/busybox/busybox.tar.xz").read_bytes()
+
+    lost.unlink()
+    with pytest.raises(AssertionError, match=rf"offline, and {site}/gap/dl lacks busybox/busybox\.tar\.xz\."):
+        build(site, **gapped, buildroot_offline="true")

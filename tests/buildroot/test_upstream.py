@@ -19,6 +19,7 @@ import pytest
 import yaml
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_config as config
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_report as report
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_sources as sources
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._kconfig import read_values
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._external_tree import load_board, render
@@ -149,6 +150,23 @@ def test_neither_the_time_nor_the_place_of_a_build_gets_into_it(tmp_path: Path) 
     assert "ATTR_POST_CONFIGURE_HOOKS=READONLY_ROOTFS_ATTR_WITHOUT_RPATH" in told
     assert re.search(r"^ROOTFS_CPIO_PRE_GEN_HOOKS=.*\bREADONLY_ROOTFS_DRACUT_TIME\b", told, re.MULTILINE)
     assert re.search(r"touch -d @\d+ \S+/dracut-functions\.sh", told)
+
+
+def test_what_an_archive_of_sources_must_hold(tmp_path: Path) -> None:
+    """What legal-info wants of a ready-made compiler, too, and nothing of a package from a directory."""
+    symbols = {"BR2_PACKAGE_HOST_GO": "y", "BR2_PACKAGE_HOST_GO_BIN": "y"}
+    configure(tmp_path, "qemu_x86_64", symbols)
+    tree = Tree(SOURCE, tmp_path / "output", (tmp_path / "external",))
+    text = config.merge(tmp_path / "external/configs/qemu_x86_64_defconfig", [], symbols)
+    config.apply(tree, text, check_mode=False)
+    (tree.output / "local.mk").write_text("DROPBEAR_OVERRIDE_SRCDIR = /src/dropbear\n")
+    names = sources.needed(tree)
+    assert [re.sub(r"go[\d.]+\d", "goN", name) for name in names if name.startswith("go/")] == [
+        "go/goN.linux-amd64.tar.gz",
+        "go/goN.src.tar.gz",
+    ]
+    assert any(name.startswith("busybox/busybox-") for name in names)
+    assert not any(name.startswith("dropbear/") for name in names)
 
 
 def test_the_sbom_of_buildroots_own_generator(tmp_path: Path) -> None:

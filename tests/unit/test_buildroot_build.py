@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_config as config
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_sources
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_build import Build, FailedError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
 
@@ -182,6 +183,46 @@ def test_where_sources_come_from_does_not_matter(bench: Bench) -> None:
     bench.configure('BR2_PRIMARY_SITE="http://mirror.example"\n')
     bench.run()
     assert bench.installed("linux") == before
+
+
+@pytest.fixture
+def offline(bench: Bench, tmp_path: Path) -> Path:
+    """The download directory of a host without a network."""
+    directory = tmp_path / "dl"
+    bench.configure(
+        f'BR2_DL_DIR="{directory}"\nBR2_PRIMARY_SITE="file://{directory}"\nBR2_PRIMARY_SITE_ONLY=y\n'
+    )
+    _buildroot_sources.download(bench.tree, directory)
+    for stamp in bench.tree.output.glob("build/*/.stamp_downloaded"):
+        stamp.unlink()
+    return directory
+
+
+def test_offline_every_missing_source_is_told_before_the_build(bench: Bench, offline: Path) -> None:
+    (offline / "zlib/zlib.tar.xz").unlink()
+    (offline / "linux/linux.tar.xz").unlink()
+    with pytest.raises(BuildrootError, match=r"dl lacks linux/linux\.tar\.xz, zlib/zlib\.tar\.xz\. Pack "):
+        bench.start()
+    assert not bench.build.job.log.exists()
+
+
+def test_offline_a_source_is_asked_for_only_if_it_is_built_from(bench: Bench, offline: Path) -> None:
+    bench.run()
+    (offline / "zlib/zlib.tar.xz").unlink()
+    bench.write("overlay/etc/motd", "changed\n")
+    assert bench.run()["reasons"]
+    (bench.tree.output / "build/zlib-1.3.2/.stamp_downloaded").unlink()
+    bench.write("overlay/etc/motd", "changed again\n")
+    with pytest.raises(BuildrootError, match=r"dl lacks zlib/zlib\.tar\.xz\."):
+        bench.start()
+
+
+def test_offline_with_a_mirror_all_sources_come_first(bench: Bench) -> None:
+    bench.configure('BR2_PRIMARY_SITE="http://mirror.example"\nBR2_PRIMARY_SITE_ONLY=y\n')
+    bench.fault("download linux")
+    with pytest.raises(FailedError, match=r"linux-6\.18\.7 failed to be downloaded"):
+        bench.run()
+    assert not list(bench.tree.output.glob("build/*/.stamp_installed"))
 
 
 def test_a_touched_or_missing_artefact_is_made_again(bench: Bench) -> None:

@@ -71,6 +71,41 @@ def test_a_damaged_archive(tree: Tree, tmp_path: Path) -> None:
     archive.write_bytes(b"\0" * 10240)
     with pytest.raises(BuildrootError, match="is no archive of sources"):
         unpack(archive, tmp_path / "gap", dry_run=False)
+    archive.write_text("no tar file")
+    with pytest.raises(BuildrootError, match=r"sources\.tar is damaged"):
+        unpack(archive, tmp_path / "gap", dry_run=False)
+
+
+# In a header, and after it.
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(1700, r"has no busybox/busybox\.tar\.xz: it is damaged"), (2048, "is damaged: unexpected end of data")],
+)
+def test_an_archive_that_is_cut_off(tree: Tree, tmp_path: Path, size: int, message: str) -> None:
+    directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
+    sources.download(tree, directory)
+    pack(ALL, directory, archive)
+    archive.write_bytes(archive.read_bytes()[:size])
+    with pytest.raises(BuildrootError, match=message):
+        unpack(archive, tmp_path / "gap", dry_run=False)
+
+
+def test_what_show_info_does_not_tell(tree: Tree) -> None:
+    """The sources of a program that comes ready-made, and a package that comes from a directory."""
+    (tree.output / "variables").write_text(
+        "LINUX_OVERRIDE_SRCDIR=/src/linux\nHOST_DRACUT_ACTUAL_SOURCE_TARBALL=dracut.src.tar.xz\n"
+    )
+    wanted = sorted({*ALL, "dracut/dracut.src.tar.xz"} - {"linux/linux.tar.xz"})
+    assert sources.needed(tree) == wanted
+    assert "dracut/dracut.src.tar.xz" not in sources.by_package(tree, legal=False)["host-dracut"]
+
+
+def test_nothing_is_packed_when_something_is_missing(tree: Tree, tmp_path: Path) -> None:
+    sources.download(tree, tmp_path / "dl")
+    (tmp_path / "dl" / ALL[0]).unlink()
+    with pytest.raises(BuildrootError, match=rf"dl lacks {ALL[0]}"):
+        pack(ALL, tmp_path / "dl", tmp_path / "sources.tar")
+    assert not (tmp_path / "sources.tar").exists()
 
 
 def test_a_source_that_nobody_has_names_its_address(tree: Tree, tmp_path: Path) -> None:
