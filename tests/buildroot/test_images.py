@@ -42,7 +42,7 @@ def site() -> Iterator[Path]:
         yield root
 
 
-def build(site: Path, inventory: str = "localhost,", **variables: Any) -> str:
+def build(site: Path, *options: str, inventory: str = "localhost,", **variables: Any) -> str:
     # A host's own variables must win where it has any.
     output = {} if "build_hosts" in variables else {"image_output_dir": str(site / "output")}
     given = {
@@ -61,6 +61,7 @@ def build(site: Path, inventory: str = "localhost,", **variables: Any) -> str:
         "--connection=local",
         f"--extra-vars={json.dumps(given)}",
         str(ROOT / "playbooks/build.yml"),
+        *options,
     ]
     environment = {**os.environ, "PATH": PATH, "PWD": str(site), "ANSIBLE_NOCOLOR": "1"}
     environment["ANSIBLE_CONFIG"] = str(ROOT / "ansible.cfg")
@@ -70,6 +71,8 @@ def build(site: Path, inventory: str = "localhost,", **variables: Any) -> str:
 
 
 def test_from_a_board_to_images_and_back_to_nothing(site: Path) -> None:
+    assert "Nothing was built here yet" in build(site, "--check")
+    assert not (site / "output").exists()
     build(site)
     images = site / "output/qemu_x86_64/images"
     manifest = json.loads((images / "manifest.json").read_text())
