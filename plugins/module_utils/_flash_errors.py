@@ -22,6 +22,7 @@ ADVICE = {
     "swap": "switch the swap off with swapoff",
     "in_use": "stop what uses it: LVM, RAID, encryption or a loop device",
     "busy": "end the program that has it open, for example another flash run",
+    "permission": "become root on the station",
     "read_only": "slide the card's lock switch, or replace the card: worn-out cards lock themselves",
     "not_removable": "add non_removable to allow if this is really the disk to overwrite",
     "known": "take it out and insert the next one",
@@ -34,6 +35,7 @@ ADVICE = {
     "verify_mismatch": "discard the card: it does not keep what is written to it",
     "fake_capacity": "discard the card: it is smaller than it says",
     "image": "copy or build the image anew",
+    "cache": "make room there, or name another place with cache_dir",
     "tool": "install the missing program on the station",
     "layer": "correct the seed or the image",
 }

@@ -14,6 +14,7 @@ from ._bmap import Bmap, BmapError, check_image, digests, pieces, read_bmap
 from ._flash_errors import FlashError
 from ._flash_tools import run_tool
 from ._flash_unpack import open_unpacked
+from ._image_filesystems import identify
 from ._image_map import ImageMap, map_fd, with_mapped
 
 _PIECE = 1 << 20
@@ -31,6 +32,7 @@ class Image:
     compression: str
     mapping: ImageMap
     proof: Future[str]
+    written: int
 
     @property
     def size(self) -> int:
@@ -39,34 +41,74 @@ class Image:
     @property
     def id(self) -> str:
         """Stands for the contents."""
-        return self.prove()
-
-    def prove(self) -> str:
-        """Wait until the contents are known to be whole, else raise FlashError."""
         return self.proof.result()
+
+    def prove(self) -> None:
+        """Wait until the contents are known to be whole; raise FlashError if not, or if they changed."""
+        self.proof.result()
+        _require_same(self.fd, self.written, self.name)
 
     def close(self) -> None:
         wait([self.proof])
         os.close(self.fd)
 
 
-def open_image(path: Path, cache: Path, checksum: str = "", bmap: Path | None = None) -> Image:
+def open_image(
+    path: Path,
+    cache: Path,
+    checksum: str = "",
+    bmap: Path | None = None,
+    signature: Path | None = None,
+    keyring: Path | None = None,
+) -> Image:
     """Check and open an image file; a compressed one is unpacked once, into a file without a name."""
-    digest = check_sum(path, checksum) if checksum else ""
-    fd, compression = open_unpacked(path, cache)
+    name = path.name
+    try:
+        with path.open("rb") as given:
+            # What is checked is what is flashed, whatever takes the file's name meanwhile.
+            held = Path(f"/proc/{os.getpid()}/fd/{given.fileno()}")
+            written = os.fstat(given.fileno()).st_mtime_ns
+            digest = check_sum(held, checksum, name) if checksum else ""
+            if signature and keyring:
+                check_signature(held, signature, keyring, name)
+            fd, compression = open_unpacked(held, cache, name)
+            _require_same(given.fileno(), written, name)
+            written = os.fstat(fd).st_mtime_ns
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
     try:
         mapping = map_fd(fd, os.fstat(fd).st_size)
+        _require_whole(fd, mapping, name)
         blocks = read_bmap(bmap) if bmap is not None else None
         if blocks is not None:
             mapping = with_mapped(mapping, fd, blocks.mapped())
     except BmapError as error:
         raise FlashError("image", str(error)) from error
     except OSError as error:
-        raise _unreadable(path.name, error) from error
+        raise _unreadable(name, error) from error
     pool = ThreadPoolExecutor(1)
-    proof = pool.submit(_prove, fd, path.name, mapping, blocks, digest)
+    proof = pool.submit(_prove, fd, name, mapping, blocks, digest)
     pool.shutdown(wait=False)
-    return Image(fd, path.name, compression, mapping, proof)
+    return Image(fd, name, compression, mapping, proof, written)
+
+
+def _require_same(fd: int, written: int, name: str) -> None:
+    if os.fstat(fd).st_mtime_ns != written:
+        raise FlashError("image", f"{name}: was written to while it was in use")
+
+
+def _require_whole(fd: int, mapping: ImageMap, name: str) -> None:
+    """Nothing else tells of a raw image that its end is missing."""
+    for volume in mapping.volumes:
+        part = volume.partition
+        found = volume.filesystem or identify(fd, part.start, part.size, free=False)
+        # A partition may be larger than the file if its file system is not.
+        end = part.start + found.size if found else part.end
+        if end > mapping.size:
+            where = f"partition {part.number}" if part.number else "the file system"
+            raise FlashError(
+                "image", f"{name}: is cut off: {where} ends at byte {end}, the file at {mapping.size}"
+            )
 
 
 def _prove(fd: int, name: str, mapping: ImageMap, blocks: Bmap | None, digest: str) -> str:
@@ -96,7 +138,7 @@ def neighbour(path: Path) -> Path | None:
     return None
 
 
-def check_sum(path: Path, checksum: str) -> str:
+def check_sum(path: Path, checksum: str, name: str) -> str:
     """Compare a file with C(algorithm:hex); returns that, in lower case."""
     kind, _unused, wanted = checksum.lower().rpartition(":")
     kind = kind or "sha256"
@@ -110,19 +152,20 @@ def check_sum(path: Path, checksum: str) -> str:
             while piece := given.read(_PIECE):
                 total.update(piece)
     except OSError as error:
-        raise FlashError("image", f"{path}: cannot be read ({error.strerror})", error=error.errno) from error
+        raise _unreadable(name, error) from error
     if total.hexdigest() != wanted:
-        raise FlashError("image", f"{path.name}: {kind} is {total.hexdigest()}, expected {wanted}")
+        raise FlashError("image", f"{name}: {kind} is {total.hexdigest()}, expected {wanted}")
     return f"{kind}:{wanted}"
 
 
-def check_signature(path: Path, signature: Path, keyring: Path) -> None:
-    """Require a detached OpenPGP signature by a key of the keyring."""
-    ran = run_tool(["gpgv", "--keyring", str(keyring), str(signature), str(path)])
-    if ran.returncode:
-        said = ran.stderr.strip().splitlines()
+def check_signature(path: Path, signature: Path, keyring: Path, name: str) -> None:
+    """Require a detached OpenPGP signature by a key of the keyring that is neither expired nor revoked."""
+    ran = run_tool(["gpgv", "--status-fd", "1", "--keyring", str(keyring), str(signature), str(path)])
+    # Content with a key of the past, gpgv only calls its signature something else.
+    if ran.returncode or "[GNUPG:] GOODSIG " not in ran.stdout:
+        said = ran.stderr.strip().splitlines() if ran.returncode else ["its key is expired or revoked"]
         raise FlashError(
-            "image", f"{path.name}: its signature is not valid ({said[-1] if said else 'gpgv failed'})"
+            "image", f"{name}: its signature is not valid ({said[-1] if said else 'gpgv failed'})"
         )
 
 

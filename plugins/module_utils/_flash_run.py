@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from ._flash import Card, Options, flash
 from ._flash_contents import contents
 from ._flash_errors import FlashError
 from ._flash_fetch import fetch
-from ._flash_image import Image, check_signature, neighbour, open_image
+from ._flash_image import Image, neighbour, open_image
 from ._flash_layers import seed_file
 from ._flash_result import card_result, diff_of, image_summary, progress, summary
 from ._flash_safety import Rules, Target, resolve
@@ -53,15 +54,16 @@ def _card(given: Mapping[str, Any], expect: Mapping[str, Any], seed: Sequence[Ma
         max_size=size_of(given["max_size"] or expect.get("max_size"), "max_size"),
         host=given["host"] or "",
     )
-    return Card(target, tuple(seed_file(entry) for entry in [*seed, *given["seed"]]))
+    # What is given for one card replaces what is given for all.
+    files = {file.path: file for file in (seed_file(entry) for entry in [*seed, *given["seed"]])}
+    return Card(target, tuple(files.values()))
 
 
 def _image(params: Mapping[str, Any], cache: Path) -> Image:
     path = fetch(params["image"], params["checksum"] or "", cache)
-    if params["signature"]:
-        check_signature(path, Path(params["signature"]), Path(params["keyring"]))
     bmap = Path(params["bmap"]) if params["bmap"] else neighbour(path)
-    return open_image(path, cache, params["checksum"] or "", bmap)
+    signature, keyring = (Path(params[name]) if params[name] else None for name in ("signature", "keyring"))
+    return open_image(path, cache, params["checksum"] or "", bmap, signature, keyring)
 
 
 def _look(cards: Sequence[Card], system: System) -> None:
@@ -79,7 +81,9 @@ def _reporter(path: str | None) -> Callable[[Sequence[Card]], None] | None:
     target = Path(path)
 
     def report(cards: Sequence[Card]) -> None:
-        write_atomically(target, json.dumps(progress(cards)), 0o644)
+        # To look on is no reason to end a run, nor to lose its result.
+        with contextlib.suppress(OSError):
+            write_atomically(target, json.dumps(progress(cards)), 0o644)
 
     return report
 

@@ -20,39 +20,63 @@ from ._program import run_program
 _PIECE = 8 << 10
 _HOLE = 64 << 10
 _ZEROS = bytes(_HOLE)
+_FOREIGN = (
+    (0, b"BZh", "packed with bzip2"),
+    (0, b"\x04\x22\x4d\x18", "packed with lz4"),
+    (0, b"LZIP", "packed with lzip"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (257, b"ustar", "a tar archive"),
+    (0, b"QFI\xfb", "a qcow2 image"),
+    (0, b"\x3a\xff\x26\xed", "an Android sparse image"),
+)
 _MAGIC = ((b"\x1f\x8b", "gz"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
 
 
-def open_unpacked(path: Path, cache: Path) -> tuple[int, str]:
+def open_unpacked(path: Path, cache: Path, name: str = "") -> tuple[int, str]:
     """A descriptor of the raw image, and how the file was compressed.
 
     A compressed one is unpacked into a sparse file in I(cache) that has no name
     and so vanishes with the process.
     """
+    name = name or path.name
     try:
         given = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise FlashError("image", f"{path}: cannot be read ({error.strerror})", error=error.errno) from error
     head = os.pread(given, 6, 0)
     compression = next((name for magic, name in _MAGIC if head.startswith(magic)), "raw")
-    if compression == "raw":
-        return given, compression
     out = -1
     try:
-        out = _nameless(cache)
-        _unpack(given, compression, out)
+        if compression == "raw":
+            out = os.dup(given)
+        else:
+            out = _nameless(cache)
+            _unpack(given, compression, out)
+        _require_raw(out)
         return out, compression
     except (EOFError, zlib.error, lzma.LZMAError, FlashError) as error:
         os.close(out)
         if isinstance(error, FlashError) and error.kind == "tool":
             raise
-        raise FlashError("image", f"{path.name}: is damaged or cannot be unpacked ({error})") from error
+        raise FlashError("image", f"{name}: is damaged or cannot be unpacked ({error})") from error
     except OSError as error:
         if out >= 0:
             os.close(out)
-        raise FlashError("image", f"{cache}: cannot hold the unpacked image ({error.strerror})") from error
+        raise FlashError("cache", f"{cache}: cannot hold the unpacked image ({error.strerror})") from error
     finally:
         os.close(given)
+
+
+def _require_raw(fd: int) -> None:
+    """Written as it is, a packed image would read back well, and never boot."""
+    head = os.pread(fd, 512, 0)
+    for at, magic, kind in (
+        *_FOREIGN,
+        *((0, magic, f"packed with {kind} once more") for magic, kind in _MAGIC),
+    ):
+        if head.startswith(magic, at):
+            raise FlashError("image", f"it is {kind}: unpack that first")
 
 
 def _nameless(cache: Path) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _COMPAT_JOURNAL = 0x4
 _COMPAT_SPARSE_SUPER2 = 0x200
+_CLEAN = 1
 _INCOMPAT_RECOVER = 0x4
 _INCOMPAT_JOURNAL_DEV = 0x8
 _INCOMPAT_META_BG = 0x10
@@ -21,6 +22,7 @@ _RO_SPARSE_SUPER = 0x1
 _RO_GDT_CSUM = 0x10
 _RO_BIGALLOC = 0x200
 _RO_METADATA_CSUM = 0x400
+_MAX_LOG_BLOCK_SIZE = 6
 _INODE_UNINIT, _BLOCK_UNINIT, _INODE_ZEROED = 1, 2, 4
 
 
@@ -60,10 +62,15 @@ def read_superblock(fd: int, start: int) -> Ext | None:
     def word(at: int) -> int:
         return int(struct.unpack_from("<I", raw, at)[0])
 
+    # Two bytes of magic come by chance, too; by chance a block would have any power of two of bytes.
+    if word(24) > _MAX_LOG_BLOCK_SIZE:
+        return None
     compat, incompat, ro_compat = word(92), word(96), word(100)
     wide = bool(incompat & _INCOMPAT_64BIT)
     block_size = 1024 << word(24)
     inode_size = struct.unpack_from("<H", raw, 88)[0] if word(76) else 128
+    # An image of a file system in use, or with errors: its bitmaps may lag behind its files.
+    clean = struct.unpack_from("<H", raw, 58)[0] == _CLEAN
     unsafe = incompat & (_INCOMPAT_RECOVER | _INCOMPAT_JOURNAL_DEV | _INCOMPAT_META_BG)
     return Ext(
         type="ext4" if incompat & _INCOMPAT_EXTENTS else "ext3" if compat & _COMPAT_JOURNAL else "ext2",
@@ -77,7 +84,7 @@ def read_superblock(fd: int, start: int) -> Ext | None:
         reserved_gdt=struct.unpack_from("<H", raw, 206)[0],
         checksummed=bool(ro_compat & (_RO_GDT_CSUM | _RO_METADATA_CSUM)),
         sparse_super=bool(ro_compat & _RO_SPARSE_SUPER),
-        understood=not unsafe and not compat & _COMPAT_SPARSE_SUPER2 and word(32) > 0,
+        understood=clean and not unsafe and not compat & _COMPAT_SPARSE_SUPER2 and word(32) > 0,
         label=raw[120:136].split(b"\0", 1)[0].decode("utf-8", "replace"),
         uuid=str(uuid.UUID(bytes=raw[104:120])),
     )

@@ -64,7 +64,7 @@ def _squashfs(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
         return None
     used = struct.unpack_from("<Q", head, 40)[0]
     # Buildroot and mksquashfs pad to 4 KiB; loop devices need whole sectors.
-    return FileSystem("squashfs", min(-(-used // 4096) * 4096, size))
+    return FileSystem("squashfs", max(used, min(-(-used // 4096) * 4096, size)))
 
 
 def _erofs(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
@@ -77,7 +77,7 @@ def _erofs(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
         *struct.unpack_from("<I", head, 80),
     )
     # 48-bit block addresses put the upper half of the length elsewhere.
-    length = size if incompat & 0x80 else min(blocks << bits, size)
+    length = size if incompat & 0x80 else blocks << bits
     return FileSystem("erofs", length, _text(head[64:80]), str(uuid.UUID(bytes=head[48:64])))
 
 
@@ -94,7 +94,7 @@ def _fat(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
     per_fat32 = struct.unpack_from("<I", boot, 36)[0]
     fat_sectors = per_fat or per_fat32
     data = reserved + fats * fat_sectors + -(-roots * 32 // sector)
-    if not fat_sectors or data >= sectors or sectors * sector > size:
+    if not fat_sectors or data >= sectors:
         return None
     clusters = (sectors - data) // per_cluster
     bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
@@ -103,7 +103,9 @@ def _fat(fd: int, start: int, size: int, free: bool) -> FileSystem | None:
     if not name.startswith(b"FAT"):
         return None
     empty: Ranges = []
-    if free:
+    # One that is in use may have files that its table does not know yet.
+    in_use = boot[extra + 1] & 1
+    if free and not in_use and sectors * sector <= size:
         table = os.pread(fd, fat_sectors * sector, start + reserved * sector)
         width = per_cluster * sector
         for index, entry in enumerate(_fat_entries(table, bits, clusters)):

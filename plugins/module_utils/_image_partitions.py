@@ -121,7 +121,7 @@ def _gpt(fd: int, size: int) -> PartitionTable:
     if zlib.crc32(header[:16] + bytes(4) + header[20:length]) != crc:
         return NO_TABLE
     at, count, width, table_crc = struct.unpack_from("<QIII", header, 72)
-    if width < 128 or count > 1024 or at * SECTOR + count * width > size:
+    if not 128 <= width <= 4096 or count > 1024 or at * SECTOR + count * width > size:
         return NO_TABLE
     table = os.pread(fd, count * width, at * SECTOR)
     if zlib.crc32(table) != table_crc:

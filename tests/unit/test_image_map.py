@@ -205,6 +205,29 @@ def test_fat_frees_its_free_clusters(tmp_path: Path) -> None:
     assert volume.filesystem.free[0] == (data + 2 * 2048, data + 498 * 2048)
 
 
+@pytest.mark.parametrize("kind", ["ext2", "fat"])
+def test_a_file_system_in_use_frees_nothing(tmp_path: Path, kind: str) -> None:
+    """Copied from a running device: there are files whose blocks its bitmaps do not know yet."""
+    image = (
+        images.make_ext(tmp_path / "fs", 16 * MIB, kind)
+        if kind == "ext2"
+        else images.make_fat16(tmp_path / "fs")
+    )
+    assert image_map(image).total(Kind.FREE)
+    with image.open("r+b") as out:
+        out.seek(1024 + 58 if kind == "ext2" else 37)
+        out.write(bytes(2) if kind == "ext2" else b"\x01")
+    assert not image_map(image).total(Kind.FREE)
+
+
+def test_a_superblock_that_is_there_by_chance(tmp_path: Path) -> None:
+    """On a card full of junk; its blocks would have more bytes than there is memory to count them."""
+    junk = tmp_path / "junk"
+    junk.write_bytes(bytes(1024 + 24) + b"\xff" * 4 + bytes(28) + b"\x53\xef" + bytes(8192))
+    (volume,) = image_map(junk).volumes
+    assert volume.filesystem is None
+
+
 @pytest.mark.parametrize("tool", ["mksquashfs", "mkfs.erofs"])
 def test_compressed_roots_free_what_follows_them(tmp_path: Path, tool: str) -> None:
     if shutil.which(tool) is None:
