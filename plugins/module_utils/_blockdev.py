@@ -8,6 +8,7 @@ roots are parameters, so that it can be tested without devices.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def find(path: str, system: System) -> Device:
 def disks(system: System) -> list[Device]:
     """All whole disks with a medium in them, by name; no RAM disks, optical drives or layers over disks."""
     found = []
-    for entry in sorted((system.sys / "block").iterdir()):
+    for entry in _entries(system.sys / "block"):
         if entry.name.startswith(_NEVER_CARDS) or entry.name.endswith(_MMC_BOOT_AREAS):
             continue
         device = describe(_read(entry / "dev"), system)
@@ -137,9 +138,8 @@ def _serial(whole: Path, usb: Path | None) -> str:
     for place in (whole / "device/cid", whole / "device/serial", whole / "serial"):
         if _read(place):
             return _read(place)
-    page = whole / "device/vpd_pg80"
-    if page.exists():
-        text = page.read_bytes()[4:].decode("ascii", "ignore").strip("\0 ")
+    with contextlib.suppress(OSError):
+        text = (whole / "device/vpd_pg80").read_bytes()[4:].decode("ascii", "ignore").strip("\0 ")
         if text:
             return text
     return _read(usb / "serial") if usb else ""
@@ -170,9 +170,8 @@ def _transport(whole: Path, usb: Path | None) -> str:
 
 def _links(name: str, system: System) -> Iterator[str]:
     for directory in ("by-id", "by-path"):
-        place = system.dev / "disk" / directory
-        if place.is_dir():
-            yield from (str(link) for link in sorted(place.iterdir()) if link.resolve().name == name)
+        links = _entries(system.dev / "disk" / directory)
+        yield from (str(link) for link in links if link.resolve().name == name)
 
 
 def _read(path: Path) -> str:
@@ -180,6 +179,14 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
         return ""
+
+
+def _entries(directory: Path) -> list[Path]:
+    """What a directory holds; nothing when there is none, or its device has just gone."""
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
 
 
 # What stands on what.
@@ -197,8 +204,7 @@ def below(number: str, system: System) -> set[str]:
         node = system.node(here)
         if (node / "partition").exists():
             todo.append(_read(node.parent / "dev"))
-        if (node / "slaves").is_dir():
-            todo += [_read(slave / "dev") for slave in (node / "slaves").iterdir()]
+        todo += [_read(slave / "dev") for slave in _entries(node / "slaves")]
         todo += _behind_loop(node)
     return seen
 
@@ -214,7 +220,7 @@ def is_stacked(device: Device, system: System) -> bool:
     node = system.node(device.number)
     backing = _read(node / "loop/backing_file")
     over_device = bool(backing) and Path(backing).is_block_device()
-    return over_device or ((node / "slaves").is_dir() and any((node / "slaves").iterdir()))
+    return over_device or bool(_entries(node / "slaves"))
 
 
 @dataclass(frozen=True)
@@ -258,9 +264,8 @@ def _swaps(system: System) -> Iterator[str]:
 
 def _holders(device: Device, system: System) -> Iterator[str]:
     node = system.node(device.number)
-    for place in (node, *(entry for entry in node.iterdir() if (entry / "partition").exists())):
-        if (place / "holders").is_dir():
-            yield from (f"{holder.name} on {place.name}" for holder in sorted((place / "holders").iterdir()))
+    for place in (node, *(entry for entry in _entries(node) if (entry / "partition").exists())):
+        yield from (f"{holder.name} on {place.name}" for holder in _entries(place / "holders"))
     for loop in sorted((system.sys / "block").glob("loop*")):
         backing = _read(loop / "loop/backing_file")
         if (

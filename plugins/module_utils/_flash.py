@@ -124,10 +124,9 @@ def _fits(medium: Medium, image: Image) -> None:
         raise FlashError("read_only", f"{medium.name}: is write-protected")
     if medium.size < image.size:
         raise FlashError("too_small", f"{medium.name}: has {medium.size} bytes, the image needs {image.size}")
-    if image.mapping.table.kind != "none" and medium.sector != 512:
+    if medium.sector != 512 and (image.mapping.table.kind != "none" or image.size % medium.sector):
         raise FlashError(
-            "sector_size",
-            f"{medium.name}: has sectors of {medium.sector} bytes, the image's table counts in 512",
+            "sector_size", f"{medium.name}: has sectors of {medium.sector} bytes, the image is made of 512"
         )
 
 

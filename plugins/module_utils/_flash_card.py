@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -240,22 +241,29 @@ class CardJob:
     def _finish(self) -> None:
         self._phase("finish")
         self.recheck()
+        try:
+            self._write_head()
+            self.medium.reread_partitions()
+        except FlashError:
+            # It may have arrived all the same.
+            with contextlib.suppress(FlashError):
+                self.medium.write(ZEROS, HEAD, 0)
+                self.medium.flush()
+            raise
+
+    def _write_head(self) -> None:
         scratch = self._ahead.single.held
         scratch.view[:HEAD] = self.source.head
         self.medium.write(scratch, HEAD, 0)
-        self.touched.append(Segment(0, HEAD, None))
         self.tally.written += HEAD
         self.medium.flush()
         if self.verify != "none" and not self._head_is(self.source.head):
-            self.medium.write(ZEROS, HEAD, 0)
-            self.medium.flush()
             raise FlashError(
                 "verify_mismatch",
                 f"{self.medium.name}: the first block does not read back",
                 0,
                 ranges=[(0, HEAD)],
             )
-        self.medium.reread_partitions()
 
     def _head_is(self, wanted: bytes) -> bool:
         head = self._ahead.single.compare(Segment(0, HEAD, None)).held

@@ -15,7 +15,7 @@ import stat
 from ._flash_errors import FlashError, io_error
 
 BLKROGET, BLKRRPART, BLKFLSBUF = 0x125E, 0x125F, 0x1261
-BLKSSZGET, BLKDISCARD, BLKGETSIZE64 = 0x1268, 0x1277, 0x80081272
+BLKSSZGET, BLKDISCARD = 0x1268, 0x1277
 
 _libc = ctypes.CDLL(None)
 _libc.memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
@@ -43,7 +43,7 @@ class Medium:
         status = os.fstat(fd)
         self._block = stat.S_ISBLK(status.st_mode)
         self.number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-        self.size = self._ioctl_number(BLKGETSIZE64, "Q") if self._block else status.st_size
+        self.size = os.lseek(fd, 0, os.SEEK_END)
         self.sector = self._ioctl_number(BLKSSZGET, "i") if self._block else 512
         self.read_only = self._block and bool(self._ioctl_number(BLKROGET, "i"))
 
@@ -119,7 +119,8 @@ def open_card(path: str, name: str, write: bool = True) -> Medium:
             errno.EBUSY: "busy",
             errno.ENOMEDIUM: "no_media",
             errno.EROFS: "read_only",
-            errno.EACCES: "read_only",
+            errno.EACCES: "permission",
+            errno.EPERM: "permission",
             errno.ENOENT: "not_found",
             errno.ENXIO: "not_found",
         }.get(error.errno or 0, "read_error")

@@ -176,6 +176,32 @@ def slow_run(image: Path, backing: Path) -> Iterator[tuple[str, threading.Thread
         running.join()
 
 
+def test_an_image_that_is_written_to_meanwhile(image: Path, backing: Path, tmp_path: Path) -> None:
+    """The card would hold a bit of each, and read back well."""
+    changing = tmp_path / "changing.img"
+    images.sparse_copy(image, changing)
+    results: list[dict[str, Any]] = []
+    with cards.faulty(backing, wbps=6e6) as card:
+        before = cards.written(card.device)
+        running = threading.Thread(target=lambda: results.append(flashing.flash(changing, [card.device])))
+        running.start()
+        while running.is_alive() and cards.written(card.device) == before:
+            time.sleep(0.02)
+        with changing.open("r+b") as out:
+            out.seek(INSIDE)
+            out.write(b"newer")
+        card.set()
+        running.join()
+    assert only_card(results[0])["failure"]["kind"] == "image"
+    assert not flashing.has_table(backing, image)
+
+
+def test_who_cannot_look_on_does_not_end_a_run(image: Path, backing: Path) -> None:
+    with cards.loop(backing) as device:
+        result = flashing.flash(image, [device], progress_path="/proc/nowhere/progress.json")
+    assert only_card(result)["status"] == "flashed"
+
+
 def test_two_runs_never_write_one_card(
     image: Path, backing: Path, slow_run: tuple[str, threading.Thread]
 ) -> None:

@@ -140,6 +140,14 @@ def test_a_node_without_any_expectation(image: Path, backing: Path) -> None:
         assert refusal(image, device, targets=targets) == "unnamed"
 
 
+def test_a_disk_whose_sectors_do_not_fit(image: Path, backing: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.img"
+    bare.write_bytes(b"no table" * 1000)
+    with cards.loop(backing, "--sector-size", "4096") as device:
+        assert refusal(image, device) == "sector_size"
+        assert refusal(bare, device) == "sector_size"
+
+
 def test_a_card_named_twice(image: Path, backing: Path, tmp_path: Path) -> None:
     with cards.loop(backing) as device:
         (tmp_path / "alias").symlink_to(device)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_errors 
     FlashError,
     io_error,
 )
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_medium import open_card
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_safety import (
     Rules,
     Target,
@@ -181,6 +183,35 @@ def test_cards_that_cannot_be_written(station: Station, attributes: dict[str, st
 def test_expectations(station: Station, target: Target, rules: Rules, kinds: list[str]) -> None:
     station.disk("sdb", "8:16", device__serial="S1")
     assert station.kinds("8:16", target, rules) == kinds
+
+
+def test_a_disk_that_goes_while_it_is_looked_at(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Watching is not to end because of the moment in which somebody took out a card."""
+    number = station.disk("sdb", "8:16", holders__dm_0__dev="253:0", device__vpd_pg80="1234S1")
+    found = describe(number, station.system)
+    assert [use.kind for use in uses(found, station.system)] == ["in_use"]
+
+    def gone(path: Path) -> None:
+        raise FileNotFoundError(path)
+
+    for name in ("iterdir", "read_bytes"):
+        monkeypatch.setattr(Path, name, gone)
+    describe(number, station.system)
+    assert uses(found, station.system) == []
+    assert not is_stacked(found, station.system)
+    assert disks(station.system) == []
+
+
+def test_only_root_opens_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good card must not pass for a locked one because become was forgotten."""
+
+    def opened(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr("os.open", opened)
+    with pytest.raises(FlashError) as caught:
+        open_card("/dev/sdb", "/dev/sdb")
+    assert caught.value.kind == "permission"
 
 
 def test_a_serial_number_names_one_disk(station: Station) -> None:

@@ -214,6 +214,47 @@ def test_of_two_failed_requests_the_first_is_told_and_none_is_left(
     os.close(card)
 
 
+class Failing(Medium):
+    """Fails at the end, when the first block has been written."""
+
+    def __init__(self, fd: int, what: str) -> None:
+        super().__init__(fd, "card")
+        self.what = what
+        self.written = False
+
+    def write(self, buffer: Buffer, length: int, offset: int, at: int = 0) -> None:
+        super().write(buffer, length, offset, at)
+        if offset == 0 and bytes(buffer.view[:HEAD]) != bytes(HEAD):
+            self.written = True
+
+    def _fail(self, what: str) -> None:
+        if self.written and what == self.what:
+            self.written = False
+            raise FlashError("write_error", what)
+
+    def flush(self) -> None:
+        self._fail("flush")
+        super().flush()
+
+    def read(self, buffer: Buffer, length: int, offset: int) -> None:
+        self._fail("read")
+        super().read(buffer, length, offset)
+
+    def reread_partitions(self) -> None:
+        self._fail("reread")
+
+
+@pytest.mark.parametrize("what", ["flush", "read", "reread"])
+def test_a_card_that_fails_at_the_very_end_does_not_boot(tmp_path: Path, what: str) -> None:
+    files = Files(tmp_path, "dddd", b"\xee" * 4 * BLOCK)
+    image, card = os.open(files.image, os.O_RDONLY), os.open(files.card, os.O_RDWR)
+    with pytest.raises(FlashError, match=what):
+        CardJob(Failing(card, what), source_of(files.mapping, image), lambda: None).flash()
+    assert files.card.read_bytes()[:HEAD] == bytes(HEAD)
+    os.close(image)
+    os.close(card)
+
+
 def test_a_changed_card_is_noticed_before_the_first_write(tmp_path: Path) -> None:
     files = Files(tmp_path, "dddd", b"\xee" * 4 * BLOCK)
 
