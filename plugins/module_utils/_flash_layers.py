@@ -47,7 +47,8 @@ class SeedFile:
 
 def seed_file(entry: Mapping[str, object]) -> SeedFile:
     """Check one entry of the seed as the user wrote it."""
-    path = PurePosixPath(str(entry["path"]))
+    # With two slashes in front it would be a root of its own.
+    path = PurePosixPath(re.sub("^/+", "/", str(entry["path"])))
     directory = entry.get("state") == "directory"
     if not path.is_absolute() or ".." in path.parts or path == PurePosixPath("/"):
         raise FlashError("layer", f"seed: {path} is not an absolute path of a file on the device")
@@ -79,6 +80,18 @@ def layered(image: Image, card_size: int, to_grow: bool, seed: Sequence[SeedFile
     plain = source_of(image.mapping, image.fd)
     if not to_grow and not seed:
         return plain
+    try:
+        return _layered(plain, image, card_size, to_grow, seed, cache)
+    except OSError as error:
+        # Not the card's fault: that must not be thrown away for it.
+        raise FlashError(
+            "cache", f"{cache}: cannot hold a card's layer ({error.strerror})", error=error.errno
+        ) from error
+
+
+def _layered(
+    plain: Source, image: Image, card_size: int, to_grow: bool, seed: Sequence[SeedFile], cache: Path
+) -> Source:
     volume = _writable(image)
     part = volume.partition
     table = grow(image.mapping, image.fd, part, card_size) if to_grow else Grown(part.end, ())
@@ -87,7 +100,7 @@ def layered(image: Image, card_size: int, to_grow: bool, seed: Sequence[SeedFile
         os.ftruncate(fd, table.end - part.start)
         _tool(fd, ["resize2fs", "-f"])
     if seed:
-        _seed(fd, image, seed)
+        _seed(fd, image, _base(image, volume), seed)
     _tool(fd, ["e2fsck", "-fn"])
     own = segments(map_fd(fd, table.end - part.start).extents, fd, part.start)
     source = replace(plain, size=max(plain.size, table.end))
@@ -136,12 +149,9 @@ def _without(piece: Segment, start: int, end: int) -> list[Segment]:
 
 def _nameless(cache: Path) -> int:
     """A file that vanishes with the process."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache, prefix="layer-") as file:
-            return os.dup(file.fileno())
-    except OSError as error:
-        raise FlashError("image", f"{cache}: cannot hold a card's layer ({error.strerror})") from error
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=cache, prefix="layer-") as file:
+        return os.dup(file.fileno())
 
 
 def _copy_of(image: Image, volume: Volume, cache: Path) -> int:
@@ -156,7 +166,13 @@ def _copy_of(image: Image, volume: Volume, cache: Path) -> int:
     return fd
 
 
-def _seed(fd: int, image: Image, seed: Sequence[SeedFile]) -> None:
+def _base(image: Image, writable: Volume) -> Volume | None:
+    """What the writable partition is laid over stands right before it: the firmware's own may come first."""
+    before = [volume for volume in image.mapping.volumes if volume.partition.start < writable.partition.start]
+    return max(before, key=lambda volume: volume.partition.start, default=None)
+
+
+def _seed(fd: int, image: Image, base: Volume | None, seed: Sequence[SeedFile]) -> None:
     """Put the files in by debugfs, and read them back."""
     with tempfile.TemporaryDirectory(prefix="seed-") as scratch:
         Path(scratch).chmod(0o700)
@@ -166,10 +182,11 @@ def _seed(fd: int, image: Image, seed: Sequence[SeedFile]) -> None:
             target = UPPER / entry.path.relative_to("/")
             for parent in reversed(target.parents[:-1]):
                 if parent not in made and not _is_directory(fd, parent):
-                    script += _directory(parent, _base_mode(image, parent), 0, 0)
+                    script += _directory(parent, *_base_directory(image, base, parent))
                 made.add(parent)
             script += _entry(fd, entry, target, Path(scratch) / str(number), target in made)
             if entry.content is None:
+                _base_directory(image, base, target)
                 made.add(target)
         _debugfs(fd, script)
     for entry in seed:
@@ -219,15 +236,21 @@ def _kind(fd: int, path: PurePosixPath) -> str:
     return found[1].decode() if found else ""
 
 
-def _base_mode(image: Image, upper: PurePosixPath) -> int:
-    """A directory of the upper layer hides the mode of the one in the base: it must be the same."""
-    base = image.mapping.volumes[0]
-    if base.filesystem is None or not base.filesystem.type.startswith("ext"):
-        return 0o755
+def _base_directory(image: Image, base: Volume | None, upper: PurePosixPath) -> tuple[int, int, int]:
+    """Mode, owner and group of a directory of the base: one of the upper layer hides them."""
+    if base is None or base.filesystem is None or not base.filesystem.type.startswith("ext"):
+        return 0o755, 0, 0
     path = PurePosixPath("/") / upper.relative_to(UPPER)
-    ran = _run(image.fd, ["debugfs", "-R", f'stat "{path}"'], f"?offset={base.partition.start}")
-    found = re.search(rb"Type: directory +Mode: +(\d+)", ran.stdout)
-    return int(found[1], 8) & 0o7777 if found else 0o755
+    said = _run(image.fd, ["debugfs", "-R", f'stat "{path}"'], f"?offset={base.partition.start}").stdout
+    found = re.search(rb"Type: (\w+) +Mode: +(\d+)[\s\S]*?User: +(\d+) +Group: +(\d+)", said)
+    if found is None:
+        return 0o755, 0, 0
+    kind, mode, owner, group = found.groups()
+    if kind != b"directory":
+        raise FlashError(
+            "layer", f"seed: {path} is a {kind.decode()} of the base, and must not be hidden by a directory"
+        )
+    return int(mode, 8) & 0o7777, int(owner), int(group)
 
 
 def _debugfs(fd: int, script: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._image_map import image_map
@@ -152,9 +153,11 @@ def test_grow_and_seed(image: Path, tmp_path: Path) -> None:
         {"path": "/root/.ssh", "state": "directory", "mode": "0700"},
         {"path": "/root/.ssh/id", "content_base64": "AAECAwQ=", "mode": "0600", "owner": 5, "group": 6},
     ]
+    for_all = [{"path": "/etc/hostname", "content": "gate\n"}]
     with cards.loop(backing) as device:
-        result = flashing.flash(image, [device], grow=True, seed=seed)
-        again = flashing.flash(image, [device], grow=True, seed=seed)
+        given: dict[str, Any] = {"seed": for_all, "targets": [flashing.target(device, seed=seed)]}
+        result = flashing.flash(image, [device], grow=True, **given)
+        again = flashing.flash(image, [device], grow=True, **given)
     assert not result["failed"], result["msg"]
     assert not again["changed"], "the same input must give the same bytes"
     volume = image_map(backing).volumes[1]
@@ -169,7 +172,7 @@ def test_grow_and_seed(image: Path, tmp_path: Path) -> None:
             ["debugfs", "-R", command, str(part)], check=True, capture_output=True, text=True
         ).stdout
 
-    assert debugfs("cat /upperdir/etc/hostname") == "gate-017\n"
+    assert debugfs("cat /upperdir/etc/hostname") == "gate-017\n", "a card's own file is the one that counts"
     about = debugfs("stat /upperdir/root/.ssh/id")
     assert "Mode:  0600" in about
     assert "User:     5   Group:     6" in about

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +27,7 @@ MIB = images.MIB
     [
         ({"path": "etc/hostname", "content": ""}, "not an absolute path"),
         ({"path": "/../x", "content": ""}, "not an absolute path"),
+        ({"path": "//", "content": ""}, "not an absolute path"),
         ({"path": "/", "content": ""}, "not an absolute path"),
         ({"path": '/a"b', "content": ""}, "cannot be used"),
         ({"path": "/a\nb", "content": ""}, "cannot be used"),
@@ -54,6 +56,10 @@ def test_any_other_name_is_taken_as_it_is(name: str) -> None:
     assert seed_file({"path": f"/etc/{name}", "content": "x"}).path == PurePosixPath("/etc") / name
 
 
+def test_slashes_too_many_are_left_out() -> None:
+    assert seed_file({"path": "//etc//x", "content": ""}).path == PurePosixPath("/etc/x")
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     image = open_image(images.make_card_image(tmp_path, mib=1), tmp_path)
     seed = [
@@ -73,6 +79,57 @@ def _bytes(part: Any) -> bytes:
     with open(part.fd, "rb", closefd=False) as file:
         file.seek(part.at)
         return bytes(file.read(part.length))
+
+
+def _with_base(directory: Path, commands: str, fat: bool) -> Path:
+    """An image whose base was changed by debugfs, after the partition of a firmware or not."""
+    root = images.make_ext(directory / "root", 8 * MIB, "ext2")
+    subprocess.run(
+        ["debugfs", "-w", "-f", "-", root], input=commands, text=True, check=True, capture_output=True
+    )
+    parts = [root, images.make_ext(directory / "upper", 24 * MIB)]
+    first = [images.make_fat16(directory / "boot")] if fat else []
+    return images.make_mbr(directory / "image", [*first, *parts])
+
+
+@pytest.mark.parametrize("fat", [False, True])
+def test_directories_are_like_those_of_the_base(tmp_path: Path, fat: bool) -> None:
+    commands = "mkdir home\nset_inode_field home mode 040700\nset_inode_field home uid 1000\n"
+    image = open_image(_with_base(tmp_path, commands + "set_inode_field home gid 100\n", fat), tmp_path)
+    source = layered(image, 0, False, [seed_file({"path": "/home/.ssh/keys", "content": "x"})], tmp_path)
+    part = image.mapping.volumes[-1].partition
+    own = tmp_path / "own"
+    with own.open("wb") as out:
+        out.truncate(part.size)
+        for piece in source.segments:
+            if piece.start >= part.start:
+                out.seek(piece.start - part.start)
+                out.write(bytes(piece.length) if piece.fd is None else _bytes(piece))
+    ran = subprocess.run(
+        ["debugfs", "-R", "stat /upperdir/home", own], check=True, capture_output=True, text=True
+    )
+    assert "Mode:  0700" in ran.stdout
+    assert "User:  1000   Group:   100" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"path": "/lib/firmware/x", "content": "x"}, {"path": "/lib", "state": "directory"}],
+    ids=str,
+)
+def test_a_directory_does_not_hide_a_link_of_the_base(tmp_path: Path, entry: dict[str, Any]) -> None:
+    """Without what C(/lib) leads to, no device starts."""
+    image = open_image(_with_base(tmp_path, "mkdir usr\nsymlink lib usr/lib\n", False), tmp_path)
+    with pytest.raises(FlashError, match="/lib is a symlink of the base"):
+        layered(image, 0, False, [seed_file(entry)], tmp_path)
+
+
+def test_a_station_without_room_is_not_the_card_s_fault(tmp_path: Path) -> None:
+    image = open_image(images.make_card_image(tmp_path, mib=1), tmp_path)
+    seed = [seed_file({"path": "/etc/a", "content": "x"})]
+    with pytest.raises(FlashError, match="cannot hold a card's layer") as caught:
+        layered(image, 90 * MIB, False, seed, tmp_path / "sdcard.img")
+    assert caught.value.kind == "cache"
 
 
 def test_an_image_without_a_writable_partition(tmp_path: Path) -> None:
