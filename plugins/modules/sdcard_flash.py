@@ -44,7 +44,9 @@ options:
     description: A detached OpenPGP signature of the file as given; a path on the station.
     type: path
   keyring:
-    description: The keys that may have made O(signature); a file on the station that C(gpgv) reads.
+    description:
+      - The keys that may have made O(signature); a file on the station that C(gpgv) reads.
+      - Those that are expired or revoked do not count.
     type: path
   bmap:
     description:
@@ -84,13 +86,13 @@ options:
         description: Name of the device that the card is for; it goes into the report.
         type: str
       seed:
-        description: Files of this card only, after those of O(seed).
+        description: Files of this card only, which come before those of O(seed) for the same path.
         type: list
         elements: dict
         default: []
         suboptions: &seed
           path:
-            description: Absolute path on the device. Directories above it are made with the base's modes.
+            description: Absolute path on the device. Directories above it are made as they are in the base.
             type: str
             required: true
           content:
@@ -391,12 +393,26 @@ def main() -> None:
     try:
         result = run(module.params, module.check_mode)
     except FlashError as error:
-        module.fail_json(msg=f"{error.message}: {error.advice}", kind=error.kind)
+        result = {"failed": True, "msg": f"{error.message}: {error.advice}", "kind": error.kind}
+    _hide_contents(module)
     if not module._diff:
-        result.pop("diff")
+        result.pop("diff", None)
     if result.pop("failed"):
         module.fail_json(**result)
     module.exit_json(**result)
+
+
+def _hide_contents(module: AnsibleModule) -> None:
+    """Hide what the seeds hold in the one place where it is told, the arguments.
+
+    Ansible would blank it out wherever it occurs: a host's name, and any number that holds a 1.
+    """
+    params = module.params
+    for entry in [*params["seed"], *(entry for target in params["targets"] for entry in target["seed"])]:
+        for name in ("content", "content_base64"):
+            if entry[name] is not None:
+                entry[name] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+    module.no_log_values.clear()
 
 
 if __name__ == "__main__":

@@ -40,9 +40,10 @@ def check_command(path: str, digest: str) -> str:
 
 def install_command(arrived: str, digest: str, target: str) -> str:
     """Put a file that arrived at its place in the cache, whole or not at all, for the shell of a station."""
-    part = f"{target}.part"
-    place, kept = shlex.quote(str(PurePosixPath(target).parent)), shlex.quote(target)
+    # Of this play alone: of two that bring the same file none may touch the other's half.
+    part = f"{target}.{PurePosixPath(arrived).parent.name}"
+    place, kept, half = (shlex.quote(name) for name in (str(PurePosixPath(target).parent), target, part))
     return (
-        f"umask 022 && mkdir -p {place} && cp {shlex.quote(arrived)} {shlex.quote(part)}"
-        f" && {check_command(part, digest)} && mv {shlex.quote(part)} {kept}"
+        f"umask 022 && mkdir -p {place} && cp {shlex.quote(arrived)} {half}"
+        f" && {check_command(part, digest)} && mv {half} {kept} || {{ rm -f {half}; false; }}"
     )

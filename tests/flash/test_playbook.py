@@ -65,6 +65,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_two_stations_and_a_bad_card(image: Path, tmp_path: Path, files: list[Path]) -> None:
     with cards.loop(files[0]) as first, cards.loop(files[1]) as second, cards.loop(files[2]) as short:
+        # The name of the device is in its seed, which is a secret for Ansible, and is told all the same.
+        seeded = {"host": "gate-3", "seed": [{"path": "/etc/hostname", "content": "gate-3"}]}
         stations = {
             "lost": {
                 "ansible_connection": "ssh",
@@ -73,7 +75,7 @@ def test_two_stations_and_a_bad_card(image: Path, tmp_path: Path, files: list[Pa
                 "flash_targets": [{"port": "1-1"}],
             },
             "one": {"flash_targets": [{"path": first, "host": "gate-1"}]},
-            "two": {"flash_targets": [{"path": second, "host": "<gate-2>"}, {"path": short}]},
+            "two": {"flash_targets": [{"path": second, "host": "<gate-2>"}, {**seeded, "path": short}]},
         }
         ran = play(tmp_path, image, stations)
         again = play(tmp_path, image, {"one": stations["one"]})
@@ -85,6 +87,7 @@ def test_two_stations_and_a_bad_card(image: Path, tmp_path: Path, files: list[Pa
     told = json.loads(report.read_text())
     found = {card["device"]["path"]: card["status"] for card in told["cards"]}
     assert found == {first: "flashed", second: "flashed", short: "refused"}
+    assert {card["host"] for card in told["cards"]} == {"gate-1", "<gate-2>", "gate-3"}
     assert [failure["station"] for failure in told["stations_failed"]] == ["lost"]
     page = report.with_suffix(".html").read_text()
     assert "2 of 3 cards hold the image" in page

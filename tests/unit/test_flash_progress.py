@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,13 @@ def test_what_arrives_whole_is_kept(tmp_path: Path) -> None:
     arrived.write_bytes(b"on")
     assert subprocess.run(install, check=False).returncode != 0
     assert not target.exists()
+    assert list(target.parent.iterdir()) == []
+
+
+def test_two_plays_bring_the_same_image(tmp_path: Path) -> None:
+    """What one has brought whole is not what the other is just beginning to write."""
+    commands = [
+        install_command(f"/tmp/{play}/sdcard.img", "0", "/cache/sdcard.img") for play in ("one", "two")
+    ]
+    halves = [re.findall(r"/cache/sdcard\.img\.[^ ]+", command) for command in commands]
+    assert not set(halves[0]) & set(halves[1])
