@@ -34,7 +34,7 @@ def make_image(
     kind: str, tree: Path, image: Path, size: str, board: str, config: Path, epoch: int, log: t.IO[str]
 ) -> None:
     """Write the image; the size bounds ext2 and ext4, the others are as small as they come out."""
-    uuid = identifier(board, _LABEL)
+    uuid = _uuid(tree, board)
     if kind == "squashfs":
         # mksquashfs refuses its own time options beside this one.
         times = environment(SOURCE_DATE_EPOCH=str(epoch))
@@ -43,14 +43,29 @@ def make_image(
     elif kind == "erofs":
         run(["mkfs.erofs", f"-T{epoch}", f"-U{uuid}", "--all-root", image, tree], log)
     else:
-        _make_ext(kind, tree, image, size, uuid, config, epoch, log)
+        seed = identifier(board, _LABEL)
+        _make_ext(kind, tree, image, size, uuid, seed, config, epoch, log)
+
+
+def _uuid(tree: Path, board: str) -> str:
+    """Another one for every base: by it overlayfs knows that a layer's copies are not of the base below."""
+    base_id = tree / "usr/lib/readonly-rootfs/base-id"
+    return identifier(board, base_id.read_text() if base_id.exists() else _LABEL)
 
 
 def _make_ext(
-    kind: str, tree: Path, image: Path, size: str, uuid: str, config: Path, epoch: int, log: t.IO[str]
+    kind: str,
+    tree: Path,
+    image: Path,
+    size: str,
+    uuid: str,
+    seed: str,
+    config: Path,
+    epoch: int,
+    log: t.IO[str],
 ) -> None:
     env = environment(MKE2FS_CONFIG=str(config), E2FSPROGS_FAKE_TIME=str(epoch))
-    extended = f"hash_seed={uuid},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
+    extended = f"hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
     names = _names(tree)
     options = ["-q", "-t", kind, "-d", str(tree), "-L", _LABEL, "-U", uuid, "-m", "0", "-E", extended]
     options += ["-N", str(len(names) + _MORE_INODES)]

@@ -149,6 +149,25 @@ def test_the_scripts_are_sound_shell(board: str, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+def test_each_base_of_buildroot_has_a_uuid_of_its_own(tmp_path: Path) -> None:
+    """Buildroot makes each file system with the same one: see test_filesystem_image.py."""
+    identity = tmp_path / "target/usr/lib/readonly-rootfs/base-id"
+    identity.parent.mkdir(parents=True)
+    identity.write_text("0123456789abcdef0123456789abcdef" + "0" * 32 + "\n")
+    (tmp_path / "genimage").write_text("#!/bin/sh\nfor out; do :; done; touch $out/sdcard.img\n")
+    (tmp_path / "genimage").chmod(0o755)
+    images = tmp_path / "images"
+    images.mkdir()
+    path = f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"
+    environment = {"PATH": path, "SOURCE_DATE_EPOCH": "1", "TARGET_DIR": str(tmp_path / "target")}
+    subprocess.run(["mke2fs", "-q", images / "rootfs.ext2", "1M"], env=environment, check=True)
+    (images / "rootfs.ext4").symlink_to("rootfs.ext2")
+    subprocess.run([SOURCE / "board/common/post-image.sh", images], env=environment, check=True)
+    about = subprocess.check_output(["dumpe2fs", "-h", images / "rootfs.ext2"], env=environment, text=True)
+    assert re.search(r"^Filesystem UUID: +01234567-89ab-cdef-0123-456789abcdef$", about, re.MULTILINE)
+    assert (images / "sdcard.img").exists()
+
+
 def test_a_failing_genimage_fails_the_post_image_script(tmp_path: Path) -> None:
     """Without `set -e` Buildroot would end well, without an sdcard.img."""
     programs, images = tmp_path / "bin", tmp_path / "images"

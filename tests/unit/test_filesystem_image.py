@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._build import BuildError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._filesystem_image import make_image
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._image_filesystems import identify
 
 CONFIG = Path(__file__).parents[2] / "files/buildroot-external/board/common/mke2fs.conf"
 EPOCH = 1_700_000_000
@@ -49,6 +50,23 @@ def test_the_same_tree_gives_the_same_bytes(tmp_path: Path, kind: str) -> None:
     time.sleep(1.1)
     second = image_of(fill(tmp_path / "elsewhere/two", 2), kind, tmp_path / "b")
     assert first == second
+
+
+@pytest.mark.parametrize("kind", ["ext2", "ext4", "erofs"])
+def test_another_base_has_another_uuid(tmp_path: Path, kind: str) -> None:
+    """With the same, overlayfs takes a layer's copy of a file for one of what has its inode number now."""
+    uuids: list[str] = []
+    for base_id in ("one", "two", "one"):
+        tree = fill(tmp_path / f"tree{len(uuids)}", 1)
+        (tree / "usr/lib/readonly-rootfs").mkdir(parents=True)
+        (tree / "usr/lib/readonly-rootfs/base-id").write_text(base_id)
+        image = tmp_path / f"image{len(uuids)}"
+        size = len(image_of(tree, kind, image))
+        with image.open("rb") as file:
+            system = identify(file.fileno(), 0, size)
+        assert system
+        uuids.append(system.uuid)
+    assert uuids[0] == uuids[2] != uuids[1]
 
 
 @pytest.mark.parametrize("kind", ["ext2", "ext4"])

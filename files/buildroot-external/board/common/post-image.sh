@@ -31,6 +31,14 @@ if [ -e "$common/boot-files" ]; then
     find "$work/root" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 fi
 
+# Another UUID for every base, made of its identity: by it overlayfs knows that a layer's copies of
+# files are not of the base below. (Buildroot made the file system with the same one always.)
+identity=${TARGET_DIR:-/nonexistent}/usr/lib/readonly-rootfs/base-id
+if [ -e "$identity" ] && [ -e "$images/rootfs.ext2" ]; then
+    uuid=$(sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/' "$identity")
+    tune2fs -U "$uuid" "$images/rootfs.ext2"
+fi
+
 genimage \
     --config "$common/genimage.cfg" \
     --rootpath "$work/root" \
