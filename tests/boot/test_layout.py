@@ -118,13 +118,21 @@ def test_root_directory_keeps_its_attributes(rig: Rig) -> None:
 
 
 def test_root_directory_keeps_its_xattrs(rig: Rig) -> None:
-    """`/` has the base root's extended attributes, where the target brings getfattr and setfattr."""
+    """`/` has the base root's extended attributes, where the target brings getfattr and setfattr; and what is
+    above a kept path has its own, but not the marks of overlayfs, which would hide the base's files."""
     tools = host_tools(rig.initramfs_tree, {"getfattr": "getfattr", "setfattr": "setfattr"})
     marker = rig.addition({"usr/lib/readonly-rootfs/xattr": ""})
-    base, upper = rig.base(), rig.writable()
+    base = rig.base(Base(files={"etc/app/of-base": ""}))
     disk.Ext(base).change("ea_set / user.colour green")
-    rig.boot([base, upper], initramfs=[rig.images.initramfs, tools, marker]).off()
-    assert "green" in disk.Ext(upper).recovered(rig.work / "after").stat("/upperdir")
+    upper = rig.writable({"upperdir/etc/app/mine": "", "state/reset": "keep=/etc/app/mine\n"})
+    app = "/upperdir/etc/app"
+    disk.Ext(upper).change(f"ea_set {app} user.colour blue", f"ea_set {app} trusted.overlay.opaque y")
+    guest = rig.boot([base, upper], initramfs=[rig.images.initramfs, tools, marker])
+    assert guest.sh("ls /etc/app").split() == ["mine", "of-base"]
+    guest.off()
+    after = disk.Ext(upper).recovered(rig.work / "after")
+    assert "green" in after.stat("/upperdir")
+    assert "blue" in after.stat(app)
 
 
 def test_mount_points_are_not_the_users_changes(rig: Rig) -> None:

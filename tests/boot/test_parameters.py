@@ -184,6 +184,7 @@ def test_words_for_init(rig: Rig, words: str, arguments: list[str]) -> None:
         pytest.param(f"{PLAIN} \\ a\\b=c\\n -n -e ' \" ''", id="backslash-and-quotes"),
         pytest.param(f"{PLAIN} " + " ".join(f"m.w{n}=v" for n in range(200)), id="200-words"),
         pytest.param(f"{PLAIN} x=" + "y" * 1200, id="long-word"),
+        pytest.param(f"root={ROOT}\nrootrw={WRITABLE}", id="line-break"),
         pytest.param(f"{PLAIN} umlaut=\u00e4\u00f6 tab=\ta", id="utf8-and-tab"),
     ],
 )

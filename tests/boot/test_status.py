@@ -84,6 +84,17 @@ def test_stale_layer(rig: Rig, policy: str) -> None:
     assert again.status()["stale"] == "no"
 
 
+def test_another_base_where_the_kernel_keeps_an_index(rig: Rig) -> None:
+    """A kernel with `CONFIG_OVERLAY_FS_INDEX` would refuse the layer of another base."""
+    upper, words = rig.writable(), f"{PLAIN} overlay.index=1"
+    guest = rig.boot([rig.base(Base(base_id=OLD)), upper], words)
+    guest.sh("echo mine >/etc/mine")
+    guest.off()
+    guest = rig.boot([rig.base(Base(base_id=NEW)), upper], words)
+    assert (guest.layer(), guest.status()["stale"]) == ("persistent", "yes")
+    assert guest.sh("cat /etc/mine") == "mine"
+
+
 def test_same_base_is_not_stale(rig: Rig) -> None:
     """The same tree in another file system is the same base."""
     upper = rig.writable()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ mv() { step; command mv "$@" && step; }
 rm() { step; command rm "$@" && step; }
 mkdir() { step; command mkdir "$@" && step; }
 ln() { step; command ln "$@" && step; }
+chmod() { step; command chmod "$@" && step; }
 sync() { :; }
 """
 
@@ -140,20 +142,40 @@ def test_keep_does_not_follow_links(run: Run, rw: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("paths", "kept"),
-    [
-        ("/a /b", "/a /b"),
-        ("/a /a", "/a"),
-        ("/a /a/b", "/a"),
-        ("/a/b /a", "/a"),
-        ("/a/b /ab /a/c /a", "/ab /a"),
-        ("/a* /ab /a*/x", "/a* /ab"),
-        ("/x /a /a/b /y", "/x /a /y"),
-    ],
+    "paths",
+    ["/a /b", "/a /a", "/a /a/b", "/a/b /a", "/a/b/c /a /b /a/b", "/a* /a*/x /ab", "/a*/x /ab /a*"],
 )
-def test_the_keep_list(run: Run, paths: str, kept: str) -> None:
-    script = 'keep=; for path; do add_kept "$path"; done; echo "$keep"'
-    assert run(script, *paths.split()).splitlines() == kept.split()
+def test_kept_paths_in_one_another(run: Run, rw: Path, paths: str) -> None:
+    """The list may have them in any order."""
+    for name in ("a/b/c", "a/x", "b/y", "a*/x", "a*/z", "ab/x"):
+        (rw / "upperdir" / name).parent.mkdir(parents=True, exist_ok=True)
+        (rw / "upperdir" / name).write_text(name)
+    there = upper(rw)
+    request(rw, *(f"keep={path}" for path in paths.split()))
+    run(RESET)
+    tops = {path.split("/")[1] for path in paths.split()}
+    assert upper(rw) == [path for path in there if path.split("/")[0] in tops]
+    assert sorted(path.name for path in (rw / "state").iterdir()) == ["base-id"]
+
+
+def test_a_long_keep_list_takes_no_longer_than_its_length(run: Run, rw: Path) -> None:
+    """A reset of one path keeps all that is beside it, which may be thousands of names."""
+    request(rw, *(f"keep=/var/lib/of/the/application/{number}" for number in range(4000)))
+    begun = time.monotonic()
+    run(RESET)
+    assert time.monotonic() - begun < 20
+
+
+def test_a_link_of_the_base_on_the_way_is_reported(run: Run, rfs: Path, rw: Path) -> None:
+    (rfs / "ro/bin").symlink_to("etc")
+    (rfs / "ro/run").symlink_to("etc")
+    (rw / "upperdir/run").mkdir()
+    (rw / "upperdir/run/mine").write_text("")
+    request(rw, "keep=/bin/other", "keep=/run/mine")
+    output = run(RESET)
+    assert "keep=/bin/other: /bin is a link" in output
+    assert "keep=/run/mine" not in output
+    assert upper(rw) == ["run", "run/mine"]
 
 
 @pytest.mark.parametrize("pair", [("/etc", "/etc/ssh"), ("/etc/ssh", "/etc")])
@@ -164,9 +186,20 @@ def test_one_kept_path_in_another(run: Run, rw: Path, pair: tuple[str, str]) -> 
     assert sorted(path.name for path in (rw / "state").iterdir()) == ["base-id"]
 
 
+def test_no_space_for_the_directories_above_a_kept_path(run: Run, rw: Path) -> None:
+    """The old layer is deleted first."""
+    (rw / "upperdir/home/me/a/b").mkdir(parents=True)
+    (rw / "upperdir/home/me/a/b/key").write_text("secret\n")
+    full = '[ ! -e "$rw_dir/trash.0" ] || case $* in *parent.new*) return 1 ;; esac'
+    request(rw, "keep=/home/me/a/b/key")
+    run(f'mkdir() {{ {full}; command mkdir "$@"; }}; {RESET}')
+    assert (rw / "upperdir/home/me/a/b/key").read_text() == "secret\n"
+
+
 def test_a_cut_at_any_point(run: Run, rw: Path, tmp_path: Path) -> None:
     """Whatever point the power goes at, the next boot ends where an undisturbed one does."""
     (rw / "stray").write_text("")
+    (rw / "upperdir/etc").chmod(0o711)
     request(rw, "keep=/etc/ssh", "keep=/etc/hostname")
     start = tmp_path / "start"
     shutil.copytree(rw, start, symlinks=True)
@@ -183,6 +216,7 @@ def test_a_cut_at_any_point(run: Run, rw: Path, tmp_path: Path) -> None:
             run(f"{RESET} || :")
         assert upper(rw) == ["etc", "etc/hostname", "etc/ssh", "etc/ssh/key"], f"cut {cut}"
         assert (rw / "upperdir/etc/ssh/key").read_text() == "secret\n"
+        assert (rw / "upperdir/etc").stat().st_mode & 0o777 == 0o711, f"cut {cut}"
         assert sorted(path.name for path in (rw / "state").iterdir()) == ["base-id"], f"cut {cut}"
         assert (rw / "state/base-id").read_text() == "base-one\n"
         if finished:

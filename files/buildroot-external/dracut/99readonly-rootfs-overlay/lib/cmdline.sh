@@ -156,7 +156,11 @@ parse_cmdline() { # TEXT
 
 read_cmdline() {
     cmdline=
-    read -r cmdline </proc/cmdline || [ -n "$cmdline" ] || warn "/proc/cmdline is empty"
+    # A boot loader may hand over line breaks, which the kernel takes as blanks.
+    while read -r cmdline_part || [ -n "$cmdline_part" ]; do
+        cmdline="$cmdline $cmdline_part"
+    done </proc/cmdline
+    [ -n "$cmdline" ] || warn "/proc/cmdline is empty"
     parse_cmdline "$cmdline"
     # Without an initramfs init= names this script.
     [ "$mode" = initramfs ] || init=$rootinit

@@ -76,7 +76,14 @@ like_xattrs() {
     [ -x /usr/bin/getfattr ] && [ -x /usr/bin/setfattr ] || return 0
     # TO is /, for getfattr: --restore takes the name from the dump.
     cd "$1" && /usr/bin/getfattr -d -m - -e hex . >"$rfs/.xattr" 2>/dev/null
-    cd "$2" && /usr/bin/setfattr "--restore=$rfs/.xattr" 2>/dev/null ||
+    # Marks of overlayfs are about what is in FROM, and would hide the base's files in TO.
+    while IFS= read -r xattr_line; do
+        case $xattr_line in
+            trusted.overlay.* | user.overlay.*) ;;
+            *) printf '%s\n' "$xattr_line" ;;
+        esac
+    done <"$rfs/.xattr" >"$rfs/.xattr.own"
+    cd "$2" && /usr/bin/setfattr "--restore=$rfs/.xattr.own" 2>/dev/null ||
         info "cannot give / all extended attributes of the base: ${2%upperdir*} does not take them"
     cd / || :
 }

@@ -169,7 +169,8 @@ assemble() {
         must_be_writable || return
         kernel_has overlay || know_filesystem overlay ||
             fail overlay "the kernel has no overlay file system (CONFIG_OVERLAY_FS)" || return
-        mount_overlay || {
+        # A kernel that keeps an index by default refuses a layer that was made on another base.
+        mount_overlay || mount_overlay ,index=off || {
             first_error "$rfs/.error"
             fail overlay "cannot mount the overlay: $cause"
             return
@@ -185,9 +186,9 @@ assemble() {
     stamp overlay
 }
 
-mount_overlay() {
+mount_overlay() { # MORE-OPTIONS
     mount -t overlay \
-        -o "lowerdir=$lowerdir,upperdir=$rfs/rw/upperdir,workdir=$rfs/rw/work" \
+        -o "lowerdir=$lowerdir,upperdir=$rfs/rw/upperdir,workdir=$rfs/rw/work${1-}" \
         overlay "$newroot" 2>"$rfs/.error"
 }
 

@@ -124,11 +124,15 @@ set_strays_aside() {
 make_fresh_layer() {
     layer_base_id=
     make_layer && has_room && return
+    delete_old_now
+    make_layer
+}
+
+delete_old_now() {
     warn "no space for a fresh layer on $rw_device: deleting the old one first"
     set +f
     rm -rf "$rw_dir"/trash.*
     set -f
-    make_layer
 }
 
 # has_room: for what the kernel makes in the work directory, and for the count of tries.
@@ -137,43 +141,19 @@ has_room() {
     mkdir "$work/work" "$work/work/1" "$work/work/2" 2>/dev/null
 }
 
-# gather_keep_list: sets $keep to the paths, one a line; from the request and from the
-# list that holds for every reset.
+# gather_keep_list: sets $keep to the lines that name a path; from the request and from the
+# list that holds for every reset. Printed, since a string that grows takes ever longer.
 gather_keep_list() {
-    keep=
-    for keep_file in "$state/keep" "$state/reset"; do
-        is_own_file "$keep_file" || continue
-        while IFS= read -r keep_line || [ -n "$keep_line" ]; do
-            case $keep_line in
-                keep=*) add_kept "${keep_line#keep=}" ;;
-            esac
-        done <"$keep_file"
-    done
-}
-
-# add_kept PATH: only a plain absolute path; a slash at the end goes.
-add_kept() {
-    add_path=${1%/}
-    case $add_path/ in
-        [!/]* | / | *//* | */./* | */../*)
-            warn "keep=$1 is not a plain absolute path: ignored"
-            return
-            ;;
-    esac
-    # One path inside another is kept with it.
-    add_list=$keep add_covered=no keep=
-    add_ifs=$IFS IFS=$newline
-    for add_old in $add_list; do
-        case $add_path/ in
-            "$add_old"/*) add_covered=yes ;;
-        esac
-        case $add_old/ in
-            "$add_path"/?*) ;;
-            *) keep=${keep:+$keep$newline}$add_old ;;
-        esac
-    done
-    IFS=$add_ifs
-    [ "$add_covered" = yes ] || keep=${keep:+$keep$newline}$add_path
+    keep=$(
+        for keep_file in "$state/keep" "$state/reset"; do
+            is_own_file "$keep_file" || continue
+            while IFS= read -r keep_line || [ -n "$keep_line" ]; do
+                case $keep_line in
+                    keep=*) printf '%s\n' "$keep_line" ;;
+                esac
+            done <"$keep_file"
+        done
+    )
 }
 
 newline='
@@ -182,36 +162,48 @@ newline='
 # Kept paths wait in state/kept.N, N being the line in the list, between the old layer
 # and the new one.
 take_kept_out() {
-    kept_number=0
-    each_kept take_one_out
-}
-
-put_kept_back() {
-    kept_number=0
-    each_kept put_one_back
-}
-
-each_kept() { # FUNCTION
-    each_ifs=$IFS IFS=$newline
-    for each_path in $keep; do
-        IFS=$each_ifs
-        "$1" "$each_path"
+    kept_number=0 kept_ifs=$IFS IFS=$newline
+    for kept_line in $keep; do
+        IFS=$kept_ifs
+        kept_path=${kept_line#keep=}
+        take_one_out "${kept_path%/}"
         kept_number=$((kept_number + 1))
     done
-    IFS=$each_ifs
+    IFS=$kept_ifs
+}
+
+# In reverse: what was taken out of another kept path finds that path there again.
+put_kept_back() {
+    kept_ifs=$IFS IFS=$newline
+    # shellcheck disable=SC2086
+    set -- $keep
+    IFS=$kept_ifs
+    while [ "$kept_number" -gt 0 ]; do
+        eval "kept_line=\${$kept_number}"
+        kept_number=$((kept_number - 1))
+        kept_path=${kept_line#keep=}
+        put_one_back "${kept_path%/}"
+    done
 }
 
 take_one_out() { # PATH
+    case $1/ in
+        [!/]* | / | *//* | */./* | */../*)
+            warn "$kept_line is not a plain absolute path: ignored"
+            return
+            ;;
+    esac
     take_from=$upper$1 take_to=$state/kept.$kept_number
     [ ! -e "$take_to" ] && [ ! -L "$take_to" ] || return 0
-    parents_are_real "$upper" "$1" || return 0
+    parents_are_real "$1" || return 0
     [ -e "$take_from" ] || [ -L "$take_from" ] || return 0
     rename "$take_from" "$take_to" || warn "cannot keep $1"
 }
 
-# parents_are_real ROOT PATH: no link on the way, which could lead out of the layer.
+# parents_are_real PATH: no link on the way, which could lead out of the layer; nor one of
+# the base, for what is meant lies elsewhere then.
 parents_are_real() {
-    parents_done=$1 parents_rest=${2#/}
+    parents_done='' parents_rest=${1#/}
     while :; do
         case $parents_rest in
             */*) ;;
@@ -219,11 +211,12 @@ parents_are_real() {
         esac
         parents_done=$parents_done/${parents_rest%%/*}
         parents_rest=${parents_rest#*/}
-        [ ! -L "$parents_done" ] || {
-            warn "keep=$2: ${parents_done#"$1"} is a link: not kept"
-            return 1
-        }
-        [ -d "$parents_done" ] || return 1
+        [ -d "$upper$parents_done" ] && [ ! -L "$upper$parents_done" ] && continue
+        if [ -L "$upper$parents_done" ] ||
+            { [ ! -e "$upper$parents_done" ] && [ -L "$base_dir$parents_done" ]; }; then
+            warn "keep=$1: $parents_done is a link: not kept"
+        fi
+        return 1
     done
 }
 
@@ -238,13 +231,24 @@ put_one_back() { # PATH
         put_done=$put_done/${put_rest%%/*}
         put_rest=${put_rest#*/}
         [ -d "$upper$put_done" ] && [ ! -L "$upper$put_done" ] && continue
-        mkdir "$upper$put_done" || break
-        # As the old layer had it, or else the base.
-        if [ -d "$trash_upper$put_done" ]; then
-            like_directory "$trash_upper$put_done" "$upper$put_done"
-        elif [ -d "$base_dir$put_done" ] && [ ! -L "$base_dir$put_done" ]; then
-            like_directory "$base_dir$put_done" "$upper$put_done"
-        fi
+        make_parent "$put_done" && continue
+        delete_old_now
+        make_parent "$put_done" || break
     done
     mv "$put_from" "$upper$1" || error "cannot put $1 back: it is in state/${put_from##*/}"
+}
+
+# make_parent PATH: under its name only when it is whole. As the old layer had it, which a
+# power cut may have left in any of the trash, or else the base.
+make_parent() {
+    parent_new=$state/parent.new parent_like=
+    set +f
+    for parent_of in "$base_dir" "$rw_dir"/trash.* "$trash_upper"; do
+        [ ! -d "$parent_of$1" ] || [ -L "$parent_of$1" ] || parent_like=$parent_of$1
+    done
+    set -f
+    [ ! -e "$parent_new" ] || rm -rf "$parent_new"
+    mkdir "$parent_new" 2>/dev/null || return
+    [ -z "$parent_like" ] || like_directory "$parent_like" "$parent_new"
+    mv "$parent_new" "$upper$1" 2>/dev/null
 }
