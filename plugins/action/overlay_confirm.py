@@ -25,6 +25,8 @@ class ActionModule(DeviceAction):
         layer, confirmed = status.get("layer"), bool(status.get("confirmed"))
         if action == "retry":
             needed = layer == "fallback"
+        elif action == "accept_base" and layer == "fallback":
+            needed = status.get("stale") == "yes"
         elif layer != "persistent":
             raise DeviceError(
                 f"the layer of this boot is {layer}: only a boot with the persistent layer can be confirmed"

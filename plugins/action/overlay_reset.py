@@ -52,6 +52,10 @@ class ActionModule(DeviceAction):
         if lost:
             result["not_reset"] = lost
             result["warnings"] = [f"not reset, for it is not mounted: the layer of {', '.join(lost)}"]
+        if linked := [path for _one, plan in plans for path in plan.linked]:
+            result["not_kept"] = linked
+            warning = f"not kept, for it is below a link: {', '.join(linked)}"
+            result["warnings"] = [*result.get("warnings", []), warning]
         wanted = [(one, plan) for one, plan in plans if _is_wanted(one, plan, arguments)]
         result["requests"] = {
             one.overlay.directory: plan.request.decode("utf-8", "backslashreplace") for one, plan in wanted
@@ -135,10 +139,13 @@ def _is_unseen(one: Inspected) -> bool:
 
 
 def _is_wanted(one: Inspected, plan: Plan, arguments: dict[str, Any]) -> bool:
-    """A layer that could not be used may be reset without anything to discard being seen in it."""
-    if plan.discarded or one.status.get("layer") != "fallback":
-        return bool(plan.discarded)
-    return one.overlay == ROOT or not (arguments["paths"] or one.overlay.is_within(arguments["keep"]))
+    """A layer that could not be used, or is another base's, is reset though nothing in it is discarded."""
+    if plan.discarded:
+        return True
+    meant = not (arguments["paths"] or one.overlay.is_within(arguments["keep"]))
+    if one.status.get("layer") == "fallback":
+        return meant or one.overlay == ROOT
+    return meant and one.status.get("stale") == "yes"
 
 
 def _check_reset(before: Inspected, now: dict[str, Any] | None, *, remade: bool) -> None:

@@ -22,7 +22,8 @@ options:
     description:
       - V(check) confirms if the device's own health checks succeed, and fails otherwise.
       - V(confirm) confirms without them.
-      - V(accept_base) confirms, and takes the running base as the one that the layer belongs to.
+      - V(accept_base) confirms, and takes the running base as the one that the layer belongs to. Where
+        there is a fallback for that reason, the next boot uses the layer.
       - V(retry) lets the next boot of a device in fallback try the layer again; it does nothing elsewhere.
     type: str
     choices: [check, confirm, accept_base, retry]

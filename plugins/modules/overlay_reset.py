@@ -38,7 +38,8 @@ options:
     default: []
   keep:
     description:
-      - Absolute paths that survive with all below them, in addition to the device's own C(state/keep).
+      - Absolute paths that survive with all below them, in addition to the device's own C(state/keep). A path
+        that passes through a link keeps nothing; name where the link leads to.
     type: list
     elements: str
     default: []
@@ -73,7 +74,9 @@ attributes:
     details: Shows the kinds and paths of the changes that go.
   idempotent:
     support: full
-    details: Nothing is requested when there is nothing to discard or the same is requested already.
+    details: >-
+      Nothing is requested when there is nothing to discard, unless the layer is another base's, or when the
+      same is requested already.
 """
 
 EXAMPLES = r"""
@@ -117,6 +120,12 @@ not_reset:
   type: list
   elements: str
   sample: [/srv]
+not_kept:
+  description: Paths of O(keep) that pass through a link.
+  returned: when O(state=requested) and there are any
+  type: list
+  elements: str
+  sample: [/bin/mine]
 backup:
   description:
     - What M(br2.readonly_rootfs.overlay_backup) returns, of the backup made (in check mode, to be made).

@@ -23,6 +23,8 @@ from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._present impor
 class Plan:
     discarded: list[Change]
     request: bytes
+    # Paths to keep that the boot does not keep, because they pass through a link.
+    linked: list[str]
 
 
 def plan_reset(
@@ -50,7 +52,17 @@ def plan_reset(
         for path in dict.fromkeys(kept)
         if path not in always_kept and overlay.holds(path)
     ]
-    return Plan(discarded, b"".join(lines) + (b"mkfs=yes\n" if mkfs else b""))
+    linked = [
+        shown(path)
+        for path in kept
+        if overlay.holds(path) and any(_is_link(layers, above) for above in _ancestors(overlay.inner(path)))
+    ]
+    return Plan(discarded, b"".join(lines) + (b"mkfs=yes\n" if mkfs else b""), linked)
+
+
+def _is_link(layers: Layers, path: bytes) -> bool:
+    entry = layers.upper.get(path) or layers.lower.get(path)
+    return entry is not None and entry.type == "link"
 
 
 def _below(path: bytes, directory: bytes) -> bool:

@@ -101,6 +101,24 @@ def test_reset_of_an_untouched_device_changes_nothing(controller: Controller, de
     assert not (device.state / "reset").exists()
 
 
+def test_reset_of_a_layer_of_another_base(controller: Controller, device: FakeDevice) -> None:
+    """Although nothing is left to discard: only so does the layer become this base's."""
+    (device.root / "etc/mine").write_text("")
+    (device.rfs / "status").write_text("layer=persistent\nbase_id=new\nlayer_base_id=old\nstale=yes\n")
+    assert controller.module("overlay_reset", {"paths": ["/etc/other"]})["changed"] is False
+    result = controller.module("overlay_reset", {"keep": ["/etc/mine"]})
+    assert (result["changed"], result["discarded"]) == (True, [])
+    assert (device.state / "reset").read_text() == "keep=/etc/mine\n"
+
+
+def test_reset_warns_of_what_cannot_be_kept(controller: Controller, device: FakeDevice) -> None:
+    (device.root / "etc/mine").write_text("")
+    (device.root / "settings").symlink_to("etc")
+    result = controller.module("overlay_reset", {"keep": ["/settings/mine", "/settings"]})
+    assert "/etc/mine" in [change["path"] for change in result["discarded"]]
+    assert result["not_kept"] == ["/settings/mine"]
+
+
 def test_reset_of_a_temporary_layer_is_refused(controller: Controller, device: FakeDevice) -> None:
     (device.rfs / "status").write_text("layer=tmpfs\n")
     assert "each reboot discards it" in controller.module("overlay_reset")["msg"]
@@ -148,6 +166,31 @@ def test_confirm_wants_the_devices_own_checks_to_succeed(controller: Controller,
     (checks / "web").chmod(0o755)
     assert "health.d/web failed" in controller.module("overlay_confirm")["msg"]
     assert controller.module("overlay_confirm", {"action": "confirm"})["confirmed"] is True
+
+
+def test_a_layer_of_another_base_is_accepted_in_a_fallback(
+    controller: Controller, device: FakeDevice
+) -> None:
+    """Nothing else makes `rootrwstale=tmpfs` use it again."""
+    state = device.rfs / "quarantine/state"
+    state.mkdir(parents=True)
+    (state / "base-id").write_text("old\n")
+    (state / "tries").write_text("boot\n")
+    detail = "the layer on /dev/sda2 was made on another base (old)"
+    status = f"layer=fallback\nreason=stale\ndetail={detail}\nbase_id=new\nlayer_base_id=old\nstale=yes\n"
+    (device.rfs / "status").write_text(f"{status}quarantine=/media/rfs/quarantine\n")
+    assert (
+        f"{detail}: take it with --accept-base"
+        in controller.module("overlay_confirm", {"action": "retry"})["msg"]
+    )
+    accept = {"action": "accept_base"}
+    assert controller.module("overlay_confirm", accept, "--check")["changed"] is True
+    assert (state / "base-id").read_text() == "old\n"
+    result = controller.module("overlay_confirm", accept)
+    assert (result["changed"], result["confirmed"]) == (True, False)
+    assert (state / "base-id").read_text() == "new\n"
+    assert not (state / "tries").exists()
+    assert controller.module("overlay_confirm", accept)["changed"] is False
 
 
 def test_a_fallback_cannot_be_confirmed(controller: Controller, device: FakeDevice) -> None:
