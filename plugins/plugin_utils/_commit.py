@@ -117,25 +117,38 @@ def write_commit(
     changed = []
     for path in plan.deleted:
         target = dest / _relative(path)
-        if target.is_symlink() or target.exists():
+        if _in_the_way(dest, target) is None and (target.is_symlink() or target.exists()):
             changed.append(shown(path))
             if not check:
                 _remove(target)
-    for change in plan.directories:
-        if not (dest / _relative(change.path)).is_dir():
+    for change in [*plan.directories, *plan.files, *plan.links]:
+        target = dest / _relative(change.path)
+        cleared = _clear_way(dest, target, check)
+        if _write(target, change, contents, check) or cleared:
             changed.append(shown(change.path))
-            if not check:
-                (dest / _relative(change.path)).mkdir(parents=True)
-    for change in plan.files:
-        content, mode = contents[change.path], _normal_mode(change.after) if change.after else 0o644
-        if _write_file(dest / _relative(change.path), content, mode, check):
-            changed.append(shown(change.path))
-    for change in plan.links:
-        if _write_link(dest / _relative(change.path), change, check):
-            changed.append(shown(change.path))
-    if _write_list(dest / LISTS / name, plan, check):
-        changed.append(f"/{LISTS}/{name}")
-    return changed
+    return changed + _write_lists(dest, name, plan, check)
+
+
+def _in_the_way(dest: Path, target: Path) -> Path | None:
+    """What an earlier commit left where the target needs a directory: a file, or a link to anywhere."""
+    above = reversed([path for path in target.parents if path.is_relative_to(dest) and path != dest])
+    return next((path for path in above if path.is_symlink() or path.is_file()), None)
+
+
+def _clear_way(dest: Path, target: Path, check: bool) -> bool:
+    obstacle = _in_the_way(dest, target)
+    if obstacle is not None and not check:
+        obstacle.unlink()
+    return obstacle is not None
+
+
+def _write(target: Path, change: Change, contents: Mapping[bytes, bytes], check: bool) -> bool:
+    after = change.after
+    if after is None or after.type == "directory":
+        return _write_directory(target, check)
+    if after.type == "link":
+        return _write_link(target, change, check)
+    return _write_file(target, contents[change.path], _normal_mode(after), check)
 
 
 def _relative(path: bytes) -> str:
@@ -147,6 +160,15 @@ def _remove(target: Path) -> None:
         shutil.rmtree(target)
     elif target.is_symlink() or target.exists():
         target.unlink()
+
+
+def _write_directory(target: Path, check: bool) -> bool:
+    if target.is_dir() and not target.is_symlink():
+        return False
+    if not check:
+        _remove(target)
+        target.mkdir(parents=True)
+    return True
 
 
 def _write_file(target: Path, content: bytes, mode: int, check: bool) -> bool:
@@ -171,19 +193,35 @@ def _write_link(target: Path, change: Change, check: bool) -> bool:
     return True
 
 
-def _write_list(target: Path, plan: Plan, check: bool) -> bool:
-    """Earlier lines stay, but for paths of which this commit says something else."""
-    before = target.read_bytes() if target.is_file() else b""
+def _write_lists(dest: Path, name: str, plan: Plan, check: bool) -> list[str]:
+    """Earlier lines stay, of any device, but for paths of which this commit says something else."""
+    own = {b"delete " + path for path in plan.deleted}
+    # Of five digits, because GNU chmod keeps set-id bits of directories when there are fewer.
+    own |= {b"mode %05o %b" % (mode, path) for path, mode in plan.modes.items()}
     written = {change.path for change in [*plan.files, *plan.links, *plan.directories]}
     settled = written | set(plan.deleted) | set(plan.modes)
-    lines = {line for line in before.split(b"\n") if line and _path_of(line) not in settled}
-    lines |= {b"delete " + path for path in plan.deleted}
-    # Of five digits, because GNU chmod keeps set-id bits of directories when there are fewer.
-    lines |= {b"mode %05o %b" % (mode, path) for path, mode in plan.modes.items()}
-    after = b"".join(line + b"\n" for line in sorted(lines))
-    if after != before and not check:
-        write_atomically(target, after)
-    return after != before
+    # The build deletes last: with a directory would go what this commit has in it.
+    undeleted = settled.union(*map(_above, written))
+    changed = []
+    for target in sorted({*(dest / LISTS).glob("*"), dest / LISTS / name}):
+        before = target.read_bytes() if target.is_file() else b""
+        lines = {
+            line
+            for line in before.split(b"\n")
+            if line in own or _path_of(line) not in (undeleted if line.startswith(b"delete ") else settled)
+        }
+        lines = (lines | own if target.name == name else lines) - {b""}
+        after = b"".join(line + b"\n" for line in sorted(lines))
+        if after != before:
+            changed.append(f"/{LISTS}/{target.name}")
+            if not check:
+                _clear_way(dest, target, check)
+                write_atomically(target, after)
+    return changed
+
+
+def _above(path: bytes) -> set[bytes]:
+    return {path[:end] for end, byte in enumerate(path) if byte == ord("/")}
 
 
 def _path_of(line: bytes) -> bytes:

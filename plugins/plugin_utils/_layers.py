@@ -34,6 +34,7 @@ _RECORD = re.compile(
 _RAW_XATTR = re.compile(rb'^([a-z]+\.[^=\n]+)="(.*?)"$', re.DOTALL | re.MULTILINE)
 # Marks of overlayfs' own.
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
+_ASTRAY = re.compile(rb"//|/\.{0,2}(?:/|\Z)")
 _CHECKSUM = re.compile(rb"\\?([0-9a-f]{64}) [ *]")
 
 
@@ -189,7 +190,12 @@ def parse_layers(output: bytes) -> Layers:
 
 
 def _plain(name: bytes) -> bytes:
-    return b"" if name == b"." else name[2:]
+    """Relative to the top of the tree. What no `find` prints could lead out of a directory here."""
+    if name == b".":
+        return b""
+    if not name.startswith(b"./") or _ASTRAY.search(name, 1):
+        raise WireError(f"not a path below the root: {name!r}")
+    return name[2:]
 
 
 def _records(names: list[bytes], lines: list[bytes]) -> Iterator[tuple[bytes, Entry]]:
