@@ -24,13 +24,21 @@ _FOREIGN = (
     (0, b"BZh", "packed with bzip2"),
     (0, b"\x04\x22\x4d\x18", "packed with lz4"),
     (0, b"LZIP", "packed with lzip"),
+    (0, b"\x89LZO\x00", "packed with lzop"),
+    (0, b"\x5d\x00\x00", "packed with lzma"),
     (0, b"PK\x03\x04", "a zip archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (257, b"ustar", "a tar archive"),
     (0, b"QFI\xfb", "a qcow2 image"),
     (0, b"\x3a\xff\x26\xed", "an Android sparse image"),
 )
-_MAGIC = ((b"\x1f\x8b", "gz"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zst"))
+_MAGIC = (
+    (b"\x1f\x8b", "gz"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"\x28\xb5\x2f\xfd", "zst"),
+    # What pzstd begins with: a frame to be skipped.
+    *((bytes([0x50 + number]) + b"\x2a\x4d\x18", "zst") for number in range(16)),
+)
 
 
 def open_unpacked(path: Path, cache: Path, name: str = "") -> tuple[int, str]:
@@ -77,6 +85,8 @@ def _require_raw(fd: int) -> None:
     ):
         if head.startswith(magic, at):
             raise FlashError("image", f"it is {kind}: unpack that first")
+    if head.isascii() and b"\0" not in head:
+        raise FlashError("image", "it is a text, such as a server sends with an error")
 
 
 def _nameless(cache: Path) -> int:

@@ -109,6 +109,21 @@ def test_a_damaged_file_is_no_image(tmp_path: Path, kind: str, damage: str) -> N
     assert caught.value.kind == "image"
 
 
+def test_pzstd_begins_with_a_frame_to_be_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "image"
+    file.write_bytes(b"\x50\x2a\x4d\x18\x04\0\0\0size" + packed("zst"))
+    fd, compression = open_unpacked(file, tmp_path / "cache")
+    assert (compression, os.pread(fd, len(CONTENT), 0)) == ("zst", CONTENT)
+    os.close(fd)
+
+
+def test_the_page_of_a_server_is_no_image(tmp_path: Path) -> None:
+    page = tmp_path / "sdcard.img"
+    page.write_text("<!DOCTYPE html><title>Please log in</title>" * 200)
+    with pytest.raises(FlashError, match="it is a text"):
+        open_unpacked(page, tmp_path / "cache")
+
+
 @pytest.mark.parametrize("kind", ["bz2", "zip", "tar", "tar.gz", "gz.gz"])
 def test_what_is_packed_otherwise_is_no_image(tmp_path: Path, kind: str) -> None:
     """A card that holds it would read back well, and never boot."""
@@ -195,9 +210,9 @@ def test_an_image_that_is_written_to_is_used_no_longer(tmp_path: Path) -> None:
 def test_members_may_follow_each_other(tmp_path: Path) -> None:
     """As pigz and bgzip write them."""
     file = tmp_path / "image"
-    file.write_bytes(packed("gz", b"one") + packed("gz", b"two"))
+    file.write_bytes(packed("gz", b"\0one") + packed("gz", b"\0two"))
     fd, _unused = open_unpacked(file, tmp_path)
-    assert os.pread(fd, 10, 0) == b"onetwo"
+    assert os.pread(fd, 10, 0) == b"\0one\0two"
     os.close(fd)
 
 
