@@ -11,11 +11,14 @@ import fcntl
 import mmap
 import os
 import stat
+import time
 
 from ._flash_errors import FlashError, io_error
 
 BLKROGET, BLKRRPART, BLKFLSBUF = 0x125E, 0x125F, 0x1261
 BLKSSZGET, BLKDISCARD = 0x1268, 0x1277
+# udev holds the lock while it looks at a card that was just inserted.
+_PATIENCE = 3.0
 
 _libc = ctypes.CDLL(None)
 _libc.memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
@@ -126,9 +129,20 @@ def open_card(path: str, name: str, write: bool = True) -> Medium:
         }.get(error.errno or 0, "read_error")
         raise FlashError(kind, f"{name}: cannot be opened ({error.strerror})", error=error.errno) from error
     try:
-        # The agreed lock of block devices: udev and other flashers keep away.
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
         return Medium(fd, name)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(fd)
         raise FlashError("busy", f"{name}: is locked by another program", error=error.errno) from error
+
+
+def _lock(fd: int) -> None:
+    """The agreed lock of block devices: udev and other flashers keep away."""
+    limit = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= limit:
+                raise
+        time.sleep(0.05)

@@ -59,10 +59,12 @@ def size_of(text: str | None, name: str) -> int:
 
 
 def _chosen(query: Query, system: System) -> Iterator[Device]:
-    found = list(_named(query, system)) if query.paths else disks(system)
-    for device in found:
-        if device.size and (not query.ports or device.port in query.ports):
-            yield device
+    if not query.paths and not query.ports:
+        yield from disks(system)
+        return
+    named = [device for device in _named(query, system) if device.size]
+    yield from named
+    yield from (disk for disk in disks(system) if disk.port in query.ports and disk not in named)
 
 
 def _named(query: Query, system: System) -> Iterator[Device]:

@@ -19,13 +19,13 @@ requirements:
 options:
   paths:
     description:
-      - Only these devices, by node or by a link to it. By default all disks.
+      - Only these devices, by node or by a link to it, and those at O(ports). By default all disks.
       - A path without a device or a card is left out.
     type: list
     elements: path
     default: []
   ports:
-    description: Only disks at these USB ports, such as C(1-1.4).
+    description: Only disks at these USB ports, such as C(1-1.4), and those at O(paths).
     type: list
     elements: str
     default: []

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,15 @@ def test_a_disk_that_another_program_has_locked(image: Path, backing: Path) -> N
             os.close(held)
 
 
+def test_a_disk_that_udev_is_just_looking_at(image: Path, backing: Path) -> None:
+    with cards.loop(backing) as device:
+        held = os.open(device, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_SH)
+        threading.Timer(0.5, os.close, [held]).start()
+        (card,) = flashing.flash(image, [device])["cards"]
+        assert card["status"] == "unchanged"
+
+
 def test_a_disk_that_is_not_removable(image: Path, backing: Path) -> None:
     with cards.loop(backing) as device:
         assert refusal(image, device, allow=[]) == "not_removable"
@@ -142,7 +152,7 @@ def test_a_node_without_any_expectation(image: Path, backing: Path) -> None:
 
 def test_a_disk_whose_sectors_do_not_fit(image: Path, backing: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.img"
-    bare.write_bytes(b"no table" * 1000)
+    bare.write_bytes(b"no table\0" * 1000)
     with cards.loop(backing, "--sector-size", "4096") as device:
         assert refusal(image, device) == "sector_size"
         assert refusal(bare, device) == "sector_size"

@@ -8,7 +8,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash_contents
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _flash_contents, _flash_station
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._blockdev import (
     System,
     describe,
@@ -256,6 +256,26 @@ def test_waiting_for_a_card(station: Station, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(FlashError, match="there is no card to flash"):
         look(query, True, 0, station.system)
     assert look(query, False, 0, station.system) == []
+
+
+def test_readers_by_port_and_by_path(station: Station) -> None:
+    usb = "pci/usb1/1-1/1-1.4"
+    station.write(f"sys/devices/{usb}/idVendor", "0bda")
+    station.disk("sdb", "8:16", f"{usb}/host3/target")
+    station.disk("sdc", "8:32")
+    station.disk("sdd", "8:48")
+
+    def found(paths: tuple[str, ...] = (), ports: tuple[str, ...] = ()) -> list[str]:
+        cards = look(Query(paths, ports, max_size=1 << 40), False, 0, station.system)
+        return [card["path"].rpartition("/")[2] for card in cards]
+
+    assert found() == ["sdb", "sdc", "sdd"]
+    assert found(ports=("1-1.4",)) == ["sdb"]
+    sdc = describe("8:32", station.system)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_flash_station, "find", lambda _path, _system: sdc)
+        assert found(paths=("/dev/sdc",)) == ["sdc"]
+        assert found(paths=("/dev/sdc",), ports=("1-1.4",)) == ["sdc", "sdb"]
 
 
 def test_sizes() -> None:
