@@ -105,14 +105,11 @@ class Build:
             # or of the list of packages stays.
             stale = [str(self.tree.output / name) for name in ("target", *todo.get("stale", ()))]
             steps.append(Step(["rm", "-rf", *stale]))
-        packages = self.information()
-        directories = _build_directories(packages)
-        again = {name.removesuffix("-dirclean") for name in todo["targets"]}
-        kept = {name for name, path in directories.items() if name not in again and self._has_source(path)}
-        if targets := _buildroot_sources.ahead(self.tree, config, set() if "clean" in again else kept):
-            steps.append(Step(self.tree.command(targets, {})))
+        if before := _buildroot_sources.ahead(self.tree, config, todo["targets"]):
+            steps.append(Step(self.tree.command(before, {})))
         steps.append(Step(["rm", "-rf", *self._copied_dracut_modules(todo["snapshot"])]))
         # From here on the output directory belongs to the new snapshot, though not all of it is built.
+        packages = self.information()
         pending = {**todo["snapshot"], "complete": False, "artefacts": {}, "versions": _versions(packages)}
         write_json(state / "pending.json", pending)
         steps[-1] = Step(steps[-1].command, ("pending.json", "stamp.json"))
@@ -123,12 +120,9 @@ class Build:
             steps,
             environment(os.environ, {**self.tree.trusted(), **self.environment}),
             self.tree.source,
-            {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": directories},
+            {"id": uuid.uuid4().hex, "reasons": todo["reasons"], "packages": _build_directories(packages)},
         )
         return self.outlook()
-
-    def _has_source(self, directory: str) -> bool:
-        return (self.tree.output / "build" / directory / ".stamp_downloaded").exists()
 
     def _copied_dracut_modules(self, snapshot: Mapping[str, Any]) -> list[str]:
         """Buildroot copies dracut modules over older copies; a file that is no more would stay."""

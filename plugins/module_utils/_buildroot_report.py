@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_log import read_times
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_sources import missing, needed
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import (
     BuildrootError,
     Tree,
@@ -169,13 +170,23 @@ def write(
     return list(files)
 
 
-def legal_info(tree: Tree, check: bool) -> bool:
+def legal_info(tree: Tree, downloads: Path, check: bool) -> bool:
     """Licences and sources of everything in the images, when the build is newer than what is there."""
     # The last file that make writes; the others may be those of an attempt that failed.
     done = tree.output / "legal-info/legal-info.sha256"
     stamp = tree.state / "stamp.json"
     if done.is_file() and done.stat().st_mtime >= stamp.stat().st_mtime:
         return False
-    if not check:
+    if check:
+        return True
+    try:
         tree.run(["legal-info"], {}, timeout=86400)
+    except BuildrootError as error:
+        # make copies those of what it has built already, and does not bring them again.
+        if absent := missing(needed(tree), downloads):
+            raise BuildrootError(
+                f"Legal information holds every source, and {downloads} lacks {', '.join(absent)}. "
+                "Bring or import them with the playbook sources.yml, then run again."
+            ) from error
+        raise
     return True

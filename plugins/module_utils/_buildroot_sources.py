@@ -22,8 +22,15 @@ SUMS = "SHA256SUMS"
 _DAY = 86400
 
 
-def by_package(tree: Tree, legal: bool) -> dict[str, list[str]]:
-    """What each package is built from, as paths in the download directory.
+class Package(t.NamedTuple):
+    """Where a package is built, and the sources of it, as paths in the download directory."""
+
+    directory: Path
+    files: list[str]
+
+
+def by_package(tree: Tree, legal: bool = True) -> dict[str, Package]:
+    """The packages that have sources.
 
     With `legal` also the sources of a program that is downloaded ready-made, which legal-info gathers.
     show-info knows neither of these nor that a package is taken from a directory instead.
@@ -42,13 +49,14 @@ def by_package(tree: Tree, legal: bool) -> dict[str, list[str]]:
             continue
         files = [download["source"] for download in about["downloads"]]
         files.append(told.get(f"{prefix}_ACTUAL_SOURCE_TARBALL", "") if legal else "")
-        found[name] = [f"{about['dl_dir']}/{file}" for file in files if file]
+        sources = [f"{about['dl_dir']}/{file}" for file in files if file]
+        found[name] = Package(tree.output / about["stamp_dir"], sources)
     return found
 
 
 def needed(tree: Tree) -> list[str]:
     """Every source of the configuration, as its path in the download directory."""
-    return sorted({name for names in by_package(tree, legal=True).values() for name in names})
+    return sorted({name for package in by_package(tree).values() for name in package.files})
 
 
 def missing(names: list[str], directory: Path) -> list[str]:
@@ -56,19 +64,24 @@ def missing(names: list[str], directory: Path) -> list[str]:
     return [name for name in names if not (directory / name).is_file()]
 
 
-def ahead(tree: Tree, config: Mapping[str, str], kept: Collection[str]) -> list[str]:
+def ahead(tree: Tree, config: Mapping[str, str], targets: Collection[str]) -> list[str]:
     """The make targets that bring, before an offline build begins, what it would miss after hours.
 
-    What only the download directory can have is looked for here; `kept` packages have their source already.
+    What only the download directory can have is looked for here, if `targets` clean the package or it is new.
     """
     if config.get("BR2_PRIMARY_SITE_ONLY") != "y":
         return []
     directory = Path(config["BR2_DL_DIR"].strip('"'))
     if config["BR2_PRIMARY_SITE"] != f'"file://{directory}"':
         return ["source"]
-    packages = by_package(tree, legal=False).items()
-    wanted = sorted({file for name, files in packages if name not in kept for file in files})
-    if absent := missing(wanted, directory):
+    wanted = {
+        file
+        for name, package in by_package(tree, legal=False).items()
+        if {"clean", f"{name}-dirclean"}.intersection(targets)
+        or not (package.directory / ".stamp_downloaded").exists()
+        for file in package.files
+    }
+    if absent := missing(sorted(wanted), directory):
         raise BuildrootError(
             f"The build is offline, and {directory} lacks {', '.join(absent)}. Pack the sources of this "
             "configuration on a host with a network and import them here, or put the files there."
@@ -76,15 +89,38 @@ def ahead(tree: Tree, config: Mapping[str, str], kept: Collection[str]) -> list[
     return []
 
 
+def demand(names: list[str], directory: Path) -> None:
+    """Do not believe make's exit status."""
+    if absent := missing(names, directory):
+        raise BuildrootError(f"`make source` ended well, but {directory} lacks {', '.join(absent)}.")
+
+
 def download(tree: Tree, directory: Path) -> None:
     """Bring and check every source, by Buildroot's own means."""
     try:
-        tree.run(["source"], {"BR2_DL_DIR": str(directory)}, timeout=_DAY)
+        with _forgotten(tree, directory):
+            tree.run(["source"], {"BR2_DL_DIR": str(directory)}, timeout=_DAY)
     except BuildrootError as error:
         failure = diagnose(str(error.details.get("output", error)).splitlines())
         raise BuildrootError(
             f"{failure}\n" + "\n".join(failure.tail), package=failure.package, urls=list(failure.urls)
         ) from error
+
+
+@contextlib.contextmanager
+def _forgotten(tree: Tree, directory: Path) -> Iterator[None]:
+    """Let make bring what it brought before, into another directory perhaps, and not build it again."""
+    lacking = [p.directory for p in by_package(tree).values() if missing(p.files, directory)]
+    stamps = [path for where in lacking for path in where.glob(".stamp_*downloaded")]
+    times = {path: path.stat().st_mtime_ns for path in stamps}
+    for path in stamps:
+        path.unlink()
+    try:
+        yield
+    finally:
+        for path, time in times.items():
+            path.touch()
+            os.utime(path, ns=(time, time))
 
 
 @contextlib.contextmanager
@@ -105,8 +141,6 @@ def replaced(archive: Path) -> Iterator[tuple[t.IO[bytes] | None, t.IO[bytes]]]:
 
 def pack(names: list[str], directory: Path, old: t.IO[bytes] | None, new: t.IO[bytes]) -> bool:
     """Write the archive, the same bytes for the same files; False when the old one is so already."""
-    if absent := missing(names, directory):
-        raise BuildrootError(f"`make source` ended well, but {directory} lacks {', '.join(absent)}.")
     sums = "".join(f"{_sha256(directory / name)}  {name}\n" for name in names)
     if old and _sums_of(old) == sums:
         return False

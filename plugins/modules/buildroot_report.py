@@ -94,7 +94,7 @@ def main() -> None:
         tree.check()
         downloads, directory = Path(p["download_dir"]).resolve(), Path(p["path"]).resolve()
         files = report.write(tree, downloads, directory, p["manifest"], module.check_mode)
-        if p["legal_info"] and report.legal_info(tree, module.check_mode):
+        if p["legal_info"] and report.legal_info(tree, downloads, module.check_mode):
             files.append("legal-info")
         return {"changed": bool(files), "files": files}
 

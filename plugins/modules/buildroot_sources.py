@@ -97,6 +97,7 @@ def download(tree: Tree, directory: Path, archive: Archive, check: bool) -> dict
     absent = sources.missing(names, directory)
     if absent and not check:
         sources.download(tree, directory)
+        sources.demand(names, directory)
     packed = bool(archive) and sources.pack(names, directory, *archive)
     return {"changed": bool(absent) or packed, "files": absent}
 

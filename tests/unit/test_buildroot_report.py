@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_config as config
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_report as report
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _buildroot_sources as sources
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._buildroot_tree import BuildrootError, Tree
 
 FIXTURE = Path(__file__).parents[1] / "buildroot" / "fixture"
@@ -61,21 +62,26 @@ def test_licences_are_identifiers_when_the_list_is_there(tree: Tree, tmp_path: P
     assert listed["components"][0]["licenses"] == [{"license": {"id": "MIT"}}]
 
 
-def test_legal_info_is_gathered_once_for_a_build(tree: Tree) -> None:
+def test_legal_info_is_gathered_once_for_a_build(tree: Tree, tmp_path: Path) -> None:
+    downloads = tmp_path / "dl"
+    sources.download(tree, downloads)
     tree.state.mkdir(exist_ok=True)
     (tree.state / "stamp.json").write_text("{}")
     fault = tree.output / "fault"
     fault.write_text("legal-info")
     with pytest.raises(BuildrootError, match="COPYING has wrong sha256 hash"):
-        report.legal_info(tree, check=False)
+        report.legal_info(tree, downloads, check=False)
+    (downloads / "busybox/busybox.tar.xz").unlink()
+    with pytest.raises(BuildrootError, match=r"dl lacks busybox/busybox\.tar\.xz\. Bring or import"):
+        report.legal_info(tree, downloads, check=False)
     fault.unlink()
     # What the failed attempt left does not count.
-    assert report.legal_info(tree, check=True)
-    assert report.legal_info(tree, check=False)
+    assert report.legal_info(tree, downloads, check=True)
+    assert report.legal_info(tree, downloads, check=False)
     assert '"busybox"' in (tree.output / "legal-info/manifest.csv").read_text()
-    assert not report.legal_info(tree, check=False)
+    assert not report.legal_info(tree, downloads, check=False)
     os.utime(tree.state / "stamp.json", (2**32, 2**32))
-    assert report.legal_info(tree, check=True)
+    assert report.legal_info(tree, downloads, check=True)
 
 
 def test_what_takes_the_space(tree: Tree) -> None:
