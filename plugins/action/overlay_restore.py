@@ -32,6 +32,11 @@ class ActionModule(DeviceAction):
         info = describe_device(self.run_script(("info",)))
         if not info["overlay"]:
             raise DeviceError("the root of this device is no overlay: it has no user layer to restore")
+        if info["layer"] == "fallback":
+            raise DeviceError(
+                "this boot is a fallback, with which what is restored would be gone; "
+                f"repair or reset the layer and reboot first: {info['detail']}"
+            )
         if not arguments["any_base"]:
             self._check_base(backup, info["base_id"] or "")
         result = {"changed": True, **{key: backup.manifest[key] for key in ("changes", "deleted")}}

@@ -15,6 +15,7 @@ description:
   - Makes the changes that M(br2.readonly_rootfs.overlay_backup) saved, on the same device or on another one
     with the same base, through the running system. Reboot for all programs to see them.
   - Extended attributes are restored where the device has GNU C(setfattr), as images of this collection do.
+  - A device in fallback is refused, since its layer is gone with the next boot.
   - Changes that the device has and the backup has not are kept; reset the device before to have nothing else.
   - A connection that is lost half-way leaves a part of the changes made; run it again.
 author: br2.readonly_rootfs contributors (!UNKNOWN)

@@ -34,6 +34,9 @@ Xattrs = dict[str, bytes]
 @dataclass(frozen=True)
 class Backup:
     manifest: dict[str, Any]
+    # Names in the tree, of directories and of all else.
+    directories: list[bytes]
+    others: list[bytes]
     deleted: list[bytes]
     xattrs: dict[bytes, Xattrs]
     # Of symbolic links, by user and group.
@@ -131,8 +134,12 @@ def read_backup(content: bytes) -> Backup:
 
 def _split(
     found: Iterable[Member],
-) -> tuple[list[bytes], dict[bytes, Xattrs], dict[tuple[int, int], list[bytes]], bytes]:
-    deleted = []
+) -> tuple[
+    list[bytes], list[bytes], list[bytes], dict[bytes, Xattrs], dict[tuple[int, int], list[bytes]], bytes
+]:
+    directories: list[bytes] = []
+    others: list[bytes] = []
+    deleted: list[bytes] = []
     xattrs: dict[bytes, Xattrs] = {}
     owners: dict[tuple[int, int], list[bytes]] = defaultdict(list)
     tree = io.BytesIO()
@@ -144,6 +151,7 @@ def _split(
             if member.ischr() and (member.devmajor, member.devminor) == (0, 0):
                 deleted.append(name)
                 continue
+            (directories if member.isdir() else others).append(name)
             attributes = {
                 key.removeprefix(XATTR): _bytes(value)
                 for key, value in member.pax_headers.items()
@@ -154,7 +162,7 @@ def _split(
             if member.issym():
                 owners[member.uid, member.gid].append(name)
             _add(tar, member, content)
-    return deleted, xattrs, owners, tree.getvalue()
+    return sorted(directories), others, deleted, xattrs, owners, tree.getvalue()
 
 
 def dump_xattrs(xattrs: dict[bytes, Xattrs]) -> bytes:

@@ -79,8 +79,11 @@ def take_backup(
 
 def fetch_tree(run: Runner, layer: str, names: list[bytes]) -> bytes:
     """The device's own tar of some paths of the merged tree."""
-    data = b"".join(b"./" + name + b"\0" for name in names)
-    return after_preamble(run(("view", "archive"), {"layer": layer, "wanted": "names"}, data))
+    return after_preamble(run(("view", "archive"), {"layer": layer, "wanted": "names"}, _named(names)))
+
+
+def _named(names: list[bytes]) -> bytes:
+    return b"".join(b"./" + name + b"\0" for name in names)
 
 
 def _incomplete(change: Change, inspection: Inspection, xattrs: bool) -> bool:
@@ -97,15 +100,20 @@ def _incomplete(change: Change, inspection: Inspection, xattrs: bool) -> bool:
 
 def give_backup(run: Runner, backup: Backup) -> dict[str, Any]:
     """Make its changes on the device."""
-    names = b"".join(b"./" + name + b"\0" for name in backup.deleted)
     dump = dump_xattrs(backup.xattrs)
+    parts = {
+        "directories": _named(backup.directories),
+        "others": _named(backup.others),
+        "deleted": _named(backup.deleted),
+        "attributes": dump,
+    }
     variables: dict[str, str | bytes] = {
         "layer": "current",
-        "deleted": str(len(names)),
-        "attributes": str(len(dump)),
+        **{name: str(len(part)) for name, part in parts.items()},
         "owners": b"".join(_chown(*owner, links) for owner, links in sorted(backup.owners.items())),
     }
-    answer = after_preamble(run(("view", "restore"), variables, names + dump + backup.tree))
+    data = b"".join([*parts.values(), backup.tree])
+    answer = after_preamble(run(("view", "restore"), variables, data))
     left_out = [] if b"@xattrs" in answer else [shown(path) for path in backup.xattrs]
     return {"left_out": left_out, **({"warnings": [NO_SETFATTR]} if left_out else {})}
 

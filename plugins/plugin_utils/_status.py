@@ -32,7 +32,7 @@ def parse_sections(output: bytes) -> dict[str, str]:
     """Split `@name` lines and the lines that follow each of them."""
     sections: dict[str, list[str]] = {}
     current: list[str] = []
-    for line in output.decode("utf-8", "backslashreplace").splitlines():
+    for line in output.decode("utf-8", "backslashreplace").split("\n"):
         if line.startswith("@"):
             current = sections.setdefault(line[1:], [])
         else:
@@ -43,7 +43,7 @@ def parse_sections(output: bytes) -> dict[str, str]:
 def parse_mounts(text: str) -> dict[str, Mount]:
     """/proc/mounts by mount point; the last mount on a point is the visible one."""
     mounts = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = line.split(" ")
         if len(fields) >= 4:
             source, target, fstype = (_unescape(field) for field in fields[:3])
@@ -57,9 +57,7 @@ def _unescape(field: str) -> str:
 
 def parse_status(text: str) -> dict[str, str]:
     """The init's `key=value` lines."""
-    return {
-        key: value for key, equals, value in (line.partition("=") for line in text.splitlines()) if equals
-    }
+    return {key: value for key, equals, value in (line.partition("=") for line in text.split("\n")) if equals}
 
 
 def parse_df(text: str, names: tuple[str, str]) -> dict[str, int] | None:

@@ -98,6 +98,28 @@ def test_what_took_another_types_place_takes_it_again(applets: Path) -> None:
         assert snapshot(os.fsencode(restored.root / "data")) == snapshot(os.fsencode(saved.root / "data"))
 
 
+def test_a_restore_is_not_led_astray_by_what_the_device_has_instead(applets: Path) -> None:
+    """A link where the backup has a directory, a directory where it has a file."""
+    with device_of(applets) as saved, device_of(applets) as restored:
+        for device in (saved, restored):
+            (device.base / "etc/app").mkdir(parents=True)
+            (device.base / "etc/app/old").write_text("base")
+            device.boot()
+        (saved.root / "etc/app/mine").write_text("mine")
+        (saved.root / "etc/app/old").unlink()
+        (saved.root / "etc/file").write_text("mine")
+        shutil.rmtree(restored.root / "etc/app")
+        (restored.root / "etc/app").symlink_to("/run/elsewhere")
+        elsewhere = restored.root / "run/elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "old").write_text("of somebody else")
+        (restored.root / "etc/file").mkdir()
+        give_backup(runner(restored), read_backup(save(saved)))
+        assert [path.name for path in elsewhere.iterdir()] == ["old"]
+        assert [path.name for path in (restored.root / "etc/app").iterdir()] == ["mine"]
+        assert (restored.root / "etc/file").read_text() == "mine"
+
+
 def test_without_the_tools_the_backup_says_what_it_lacks(applets: Path) -> None:
     with device_of(applets) as device:
         device.boot()

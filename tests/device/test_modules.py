@@ -226,6 +226,13 @@ def test_restore_wants_the_same_base(controller: Controller, device: FakeDevice,
     assert controller.module("overlay_restore", {**source, "any_base": True})["changed"] is True
 
 
+def test_a_fallback_is_not_restored_to(controller: Controller, device: FakeDevice, tmp_path: Path) -> None:
+    source = {"src": str(tmp_path / "backup.tar.gz")}
+    controller.module("overlay_backup", {"dest": source["src"]})
+    (device.rfs / "status").write_text("layer=fallback\nbase_id=abc\ndetail=it is full\n")
+    assert "reboot first: it is full" in controller.module("overlay_restore", source)["msg"]
+
+
 @pytest.mark.parametrize("path", ["etc", "/../etc"])
 def test_paths_outside_the_root_are_refused(controller: Controller, path: str) -> None:
     assert "is no absolute path" in controller.module("overlay_diff", {"paths": [path]})["msg"]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ansible_collections.br2.readonly_rootfs.plugins.doc_fragments._device import ModuleDocFragment
 from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._info import describe_device
+from ansible_collections.br2.readonly_rootfs.plugins.plugin_utils._status import parse_mounts
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
 MODULES = sorted(
@@ -117,3 +118,10 @@ def test_info_of_a_device_without_overlay() -> None:
     assert info["overlay"] is False
     assert info["layer"] is None
     assert info["base"] is None
+
+
+@pytest.mark.parametrize("separator", ["\f", "\v", "\x1c", "\x85", "\u2028"])
+def test_the_name_of_a_medium_is_no_line_of_the_mount_table(separator: str) -> None:
+    """The kernel escapes blanks and line feeds only."""
+    stick = f"/dev/sda1 /media/stick{separator}none / vfat rw 0 0\n"
+    assert parse_mounts(f"overlay / overlay rw 0 0\n{stick}")["/"].fstype == "overlay"
