@@ -28,6 +28,7 @@ SOURCE_TOOLS = {
     "bc": "bc",
     "perl": "perl",
     "xz": "xz-utils",
+    "lz4": "lz4",
 }
 # Where Debian's names for an architecture differ from the kernel's.
 _KERNEL_ARCH = {"amd64": "x86_64", "i386": "i386", "arm64": "arm64", "armhf": "arm", "riscv64": "riscv"}
@@ -133,7 +134,9 @@ def _build(
             run(["tar", "-x", "-f", archive, "--strip-components=1", "-C", directory], log)
             shutil.rmtree(directory / _PACKAGE)
     (tree / _INITRAMFS).write_bytes(b"")
-    (tree / "embedded.config").write_text(f'CONFIG_INITRAMFS_SOURCE="{_INITRAMFS}"\n')
+    # The kernel is compressed as a whole.
+    embedded = f'CONFIG_INITRAMFS_SOURCE="{_INITRAMFS}"\nCONFIG_INITRAMFS_COMPRESSION_NONE=y\n'
+    (tree / "embedded.config").write_text(embedded)
     merge = ["scripts/kconfig/merge_config.sh", "-m", *map(str, configs), "embedded.config"]
     run(merge, log, _environment(board), cwd=tree)
     _make(tree, board, log, "olddefconfig")
