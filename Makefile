@@ -43,9 +43,9 @@ images: venv ## build the images that the tests boot
 	@ansible-playbook molecule/resources/images.yml molecule/resources/systemd_images.yml
 
 .PHONY: test
-test: provision ## all tests, and one summary at the end
-	@.ci/stages lint-fast+test-unit+test-host+images test-boot \
-		test-molecule+lint-docs+lint-galaxy+lint-sanity-2.19+test-integration-2.19 test-collection
+test: venv ## all tests, and one summary at the end
+	@.ci/stages provision!+lint-fast test-host+images+test-unit test-boot+lint-docs+lint-galaxy+test-collection \
+		test-molecule+lint-sanity-2.19+test-integration-2.19
 
 .PHONY: lint
 lint: venv ## all static checks, each ansible-core whose Python is here included
@@ -108,7 +108,7 @@ test-flash: venv ## flash cards that misbehave; needs root, loop devices and FUS
 
 .PHONY: test-boot
 test-boot: venv ## boot in QEMU: faults, power cuts, and QEMU itself; BR2_IMAGES names other images
-	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 2 tests/boot tests/qemu
+	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 3 tests/boot tests/qemu
 
 .PHONY: test-molecule
 test-molecule: venv ## boot whole images in QEMU, judged over ssh; BR2_IMAGES names other images
