@@ -1,21 +1,24 @@
 # SPDX-FileCopyrightText: the br2.readonly_rootfs contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The partition table of an image whose last partition is to reach the end of a card."""
+"""An image whose last partition is to reach the end of a card: its table, and proof that there is an end."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ._flash_errors import FlashError
-from ._image_map import ImageMap
+from ._image_map import BLOCK, ImageMap, Kind
 from ._image_partitions import SECTOR, Partition
 
 _ALIGN = 1 << 20
 _MBR_SECTORS = (1 << 32) - 1
 _PROTECTIVE = 0xEE
+_MARKS = 1024
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,30 @@ class Grown:
 
     end: int
     pieces: tuple[tuple[int, bytes], ...]
+
+
+def mark(fd: int, start: int, grown: ImageMap) -> list[tuple[int, int]]:
+    """Mark free blocks of a grown file system, which begins at I(start) of the card; returns their ranges.
+
+    Of a larger file system next to nothing is written, and so nothing would tell that the card ends before
+    it does. Where a card wraps around is mostly a power of two: there mark meets mark.
+    """
+    step = _ALIGN
+    while step * _MARKS < grown.size:
+        step *= 2
+    ranges = [(at, at + BLOCK) for at in sorted(set(_places(start, grown, step)))]
+    for at, _end in ranges:
+        os.pwrite(fd, hashlib.sha512(b"%d" % (start + at)).digest() * (BLOCK // 64), at)
+    return ranges
+
+
+def _places(start: int, grown: ImageMap, step: int) -> Iterator[int]:
+    for extent in grown.extents:
+        if extent.kind is Kind.FREE:
+            first = extent.start + -(start + extent.start) % step
+            yield from range(first, extent.end - BLOCK + 1, step)
+            if extent.end == grown.size:
+                yield extent.end - BLOCK
 
 
 def grow(image: ImageMap, fd: int, part: Partition, card_size: int) -> Grown:

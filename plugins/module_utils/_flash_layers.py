@@ -23,11 +23,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ._flash_errors import FlashError
-from ._flash_grow import Grown, grow
+from ._flash_grow import Grown, grow, mark
 from ._flash_image import Image
 from ._flash_source import HEAD, Segment, Source, after_head, segments, source_of
 from ._flash_tools import require
-from ._image_map import Volume, map_fd
+from ._image_map import Volume, map_fd, with_mapped
 from ._program import run_program
 
 UPPER = PurePosixPath("/upperdir")
@@ -54,6 +54,8 @@ def seed_file(entry: Mapping[str, object]) -> SeedFile:
         raise FlashError("layer", f"seed: {path} is not an absolute path of a file on the device")
     if re.search(r'["\\\n\0]', str(path)):
         raise FlashError("layer", f"seed: {str(path)!r} has a character that cannot be used here")
+    if not isinstance(entry.get("mode") or "", str):
+        raise FlashError("layer", f"seed: {path}: the mode must be in quotes, such as '0644'")
     text, binary = entry.get("content"), entry.get("content_base64")
     if directory != (text is None and binary is None):
         raise FlashError(
@@ -102,9 +104,12 @@ def _layered(
     if seed:
         _seed(fd, image, _base(image, volume), seed)
     _tool(fd, ["e2fsck", "-fn"])
-    own = segments(map_fd(fd, table.end - part.start).extents, fd, part.start)
+    own = map_fd(fd, table.end - part.start)
+    if table.end != part.end:
+        own = with_mapped(own, fd, mark(fd, part.start, own))
     source = replace(plain, size=max(plain.size, table.end))
-    return _with_table(_replaced(source, part.start, table.end, own), table.pieces, cache)
+    layer = segments(own.extents, fd, part.start)
+    return _with_table(_replaced(source, part.start, table.end, layer), table.pieces, cache)
 
 
 def _replaced(source: Source, start: int, end: int, parts: Iterable[Segment]) -> Source:

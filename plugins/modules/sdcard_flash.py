@@ -107,8 +107,8 @@ options:
             choices: [file, directory]
             default: file
           mode:
-            description: Octal mode, by default C(0644), and C(0755) for directories.
-            type: str
+            description: Octal mode in quotes, by default V('0644'), and V('0755') for directories.
+            type: raw
           owner:
             description: Numeric user id; the station's names are not the device's.
             type: int
@@ -140,7 +140,9 @@ options:
     default: []
     suboptions: *seed
   grow:
-    description: Whether to grow the last partition, an ext4, and its file system to the end of the card.
+    description:
+      - Whether to grow the last partition, an ext4, and its file system to the end of the card.
+      - Some free blocks of it are marked, and read back, so that the card cannot end before.
     type: bool
     default: false
   wipe:
@@ -340,7 +342,7 @@ SEED = {
     "content": {"type": "str", "no_log": True},
     "content_base64": {"type": "str", "no_log": True},
     "state": {"type": "str", "choices": ["file", "directory"], "default": "file"},
-    "mode": {"type": "str"},
+    "mode": {"type": "raw"},
     "owner": {"type": "int", "default": 0},
     "group": {"type": "int", "default": 0},
 }

@@ -67,6 +67,20 @@ def test_a_bad_card_fails_and_does_not_boot(
     assert not flashing.has_table(backing, image)
 
 
+@pytest.mark.parametrize("fault", ["wraps_at", "lost_from"])
+@pytest.mark.parametrize("capacity", [96 * MIB, 100 * MIB, 190 * MIB + 512])
+def test_a_fake_card_to_whose_end_a_file_system_grew(
+    image: Path, tmp_path: Path, fault: str, capacity: int
+) -> None:
+    """The image alone fits in what the card has."""
+    backing = cards.junk_file(tmp_path / "backing", 200 * MIB)
+    with cards.faulty(backing, **{fault: capacity}) as bad:
+        card = only_card(flashing.flash(image, [bad.device], grow=True))
+    assert card["status"] == "failed"
+    assert card["failure"]["kind"] == ("fake_capacity" if fault == "wraps_at" else "verify_mismatch")
+    assert backing.read_bytes()[510:512] != b"\x55\xaa"
+
+
 def test_a_bad_place_is_named(image: Path, backing: Path) -> None:
     at = INSIDE + 12345
     with cards.faulty(backing, flip_at=at) as bad:

@@ -10,11 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_errors import FlashError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_image import open_image
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_layers import layered, seed_file
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._flash_source import source_of
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._image_map import image_map
+from ansible_collections.br2.readonly_rootfs.plugins.modules.sdcard_flash import ARGUMENTS
 from ansible_collections.br2.readonly_rootfs.tests.support import images
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,15 @@ def test_bad_seeds_are_named(entry: dict[str, Any], message: str) -> None:
     with pytest.raises(FlashError, match=message) as caught:
         seed_file(entry)
     assert caught.value.kind == "layer"
+
+
+def test_a_mode_without_quotes_is_refused() -> None:
+    """YAML makes 256 of 0400, which in octal is a file that all may write."""
+    target = {"path": "/dev/sdb", "seed": [{"path": "/key", "content": "x", "mode": 0o400}]}
+    given = ArgumentSpecValidator(ARGUMENTS).validate({"image": "sdcard.img", "targets": [target]})
+    assert given.error_messages == []
+    with pytest.raises(FlashError, match="the mode must be in quotes"):
+        seed_file(given.validated_parameters["targets"][0]["seed"][0])
 
 
 @given(
