@@ -47,6 +47,8 @@ _LEFT_OUT = (
     # Sources of a database that is not compiled here.
     "lib/udev/hwdb.d",
 )
+# As many as Linux follows.
+_MOST_LINKS = 40
 _KERNEL_FILE_SYSTEMS = ("ext4", "overlay", "squashfs", "erofs", "f2fs", "btrfs")
 _APPLET_LIST = re.compile(rb"\0\[\0\[\[\0((?:[a-z0-9_.-]+\0)+)")
 
@@ -73,8 +75,9 @@ def build_root(
     for layer in (*skeletons, external / "rootfs-overlay", *map(Path, overlays)):
         _copy_over(layer, tree)
     for name, mode in _SECRET.items():
-        if (tree / name).exists():
-            (tree / name).chmod(mode)
+        secret = _on_device(tree, Path(name))
+        if secret.exists():
+            secret.chmod(mode)
     return epoch
 
 
@@ -145,7 +148,8 @@ def _words(path: Path) -> set[str]:
 def _copy_over(layer: Path, tree: Path) -> None:
     """Copy a tree over another, through links to directories such as /bin."""
     for path in sorted(layer.rglob("*")):
-        target = tree / path.relative_to(layer)
+        name = path.relative_to(layer)
+        target = _on_device(tree, name.parent) / name.name
         if path.is_symlink():
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir() and not target.is_symlink():
@@ -154,9 +158,28 @@ def _copy_over(layer: Path, tree: Path) -> None:
             target.unlink(missing_ok=True)
             target.symlink_to(path.readlink())
         elif path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
+            _on_device(tree, name).mkdir(parents=True, exist_ok=True)
         elif path.is_file():
             target.unlink(missing_ok=True)
             shutil.copy(path, target)
         else:
             raise BuildError(f"{path} is neither a file, a directory nor a link.")
+
+
+def _on_device(tree: Path, name: Path) -> Path:
+    """Where a name leads on the device: an absolute link starts at the tree's root, not at this machine's."""
+    place, ahead, links = tree, [*reversed(name.parts)], 0
+    while ahead:
+        part = ahead.pop()
+        if part == "/":
+            place = tree
+        elif part == "..":
+            place = place if place == tree else place.parent
+        elif (place / part).is_symlink():
+            links += 1
+            if links > _MOST_LINKS:
+                raise BuildError(f"/{name} of the root file system is a link that leads in circles.")
+            ahead += reversed((place / part).readlink().parts)
+        else:
+            place /= part
+    return place

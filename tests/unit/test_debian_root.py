@@ -87,6 +87,40 @@ def test_a_link_takes_the_place_of_an_empty_directory(tmp_path: Path, external: 
     assert (tmp_path / "tree/srv/data").readlink() == Path("/run/data")
 
 
+def test_links_lead_where_they_would_on_the_device(tmp_path: Path, external: Path) -> None:
+    """And never to files of the build host."""
+    host = tmp_path / "host"
+    (host / "ssh").mkdir(parents=True)
+    (host / "ssh").chmod(0o755)
+    (host / "mine").write_text("the host's")
+    below, above = tmp_path / "below", tmp_path / "above"
+    for layer in (below, above):
+        (layer / "root").mkdir(parents=True)
+    (below / "data").symlink_to(host)
+    (below / "up").symlink_to(Path("../" * 40 + str(host)))
+    (below / "root/.ssh").symlink_to(host / "ssh")
+    for name in ("data", "up/deep"):
+        (above / name).mkdir(parents=True)
+        (above / name / "mine").write_text(name)
+    tree = tmp_path / "tree"
+    build_root(tree, [], external, "busybox", [str(below), str(above)])
+    assert (host / "mine").read_text() == "the host's"
+    assert sorted(path.name for path in host.iterdir()) == ["mine", "ssh"]
+    assert (host / "ssh").stat().st_mode & 0o777 == 0o755
+    inside = tree / host.relative_to("/")
+    assert (inside / "mine").read_text() == "data"
+    assert (inside / "deep/mine").read_text() == "up/deep"
+
+
+def test_links_in_circles_end_the_build(tmp_path: Path, external: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below/round").symlink_to("/round")
+    (tmp_path / "above/round").mkdir(parents=True)
+    with pytest.raises(BuildError, match=r"/round .* circles"):
+        overlays = [str(tmp_path / "below"), str(tmp_path / "above")]
+        build_root(tmp_path / "tree", [], external, "busybox", overlays)
+
+
 def test_an_overlay_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="/no/such"):
         build(Options({}, tmp_path, tmp_path, tmp_path, rootfs_overlays=["/no/such"]))
