@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import sys
 import typing as t
@@ -193,7 +194,12 @@ def _make(
     images.mkdir(parents=True)
     tree.mkdir()
     try:
-        manifest, boot = _make_in(options, found, inputs, stages, log, tree, images)
+        # The user's would decide who may enter the device's directories.
+        mask = os.umask(0o022)
+        try:
+            manifest, boot = _make_in(options, found, inputs, stages, log, tree, images)
+        finally:
+            os.umask(mask)
         _manifest.move(images, options.images)
         _manifest.remember(options.images, inputs)
         return manifest, boot

@@ -93,7 +93,8 @@ def test_nobody_logs_in_without_being_asked_in(built: Builder) -> None:
 def test_two_builds_elsewhere_give_the_same_bytes(built: Builder, tmp_path: Path) -> None:
     time.sleep(1.1)
     other = Builder(tmp_path / "a-rather-longer-name")
-    other.run()
+    # Neither are the modes of a device's directories the user's.
+    other.run(prefix=["sh", "-c", 'umask 077; exec "$@"', "sh"])
     assert other.contents() == built.contents()
 
 
