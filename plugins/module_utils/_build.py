@@ -24,6 +24,8 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "readonly-rootfs.br2")
 # Programs of system administration are not always on a user's PATH.
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 _TAIL = 20
+# A file's name need not be UTF-8.
+_ODD = "surrogateescape"
 
 
 class BuildError(Exception):
@@ -112,12 +114,12 @@ def _digest_tree(digest: hashlib._Hash, root: Path) -> None:
         status = path.lstat()
         name = path.relative_to(root).as_posix()
         if path.is_symlink():
-            digest.update(f"{name}\0l{path.readlink()}\0".encode())
+            digest.update(f"{name}\0l{path.readlink()}\0".encode(errors=_ODD))
         elif path.is_file():
-            digest.update(f"{name}\0f{status.st_mode:o} {status.st_size}\0".encode())
+            digest.update(f"{name}\0f{status.st_mode:o} {status.st_size}\0".encode(errors=_ODD))
             digest.update(path.read_bytes())
         else:
-            digest.update(f"{name}\0{status.st_mode:o}\0".encode())
+            digest.update(f"{name}\0{status.st_mode:o}\0".encode(errors=_ODD))
 
 
 def file_sha256(path: Path) -> str:

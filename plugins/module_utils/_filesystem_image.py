@@ -26,8 +26,8 @@ TOOLS = {
 _LABEL = "rootfs"
 # Nobody adds files to a base, and every inode must be zero on every card: few beyond those of its files.
 _MORE_INODES = 256
-# debugfs quotes names with double quotes and knows no escape for these.
-_UNQUOTABLE = re.compile(r'["\n\r]')
+# debugfs quotes names with double quotes and knows no escape for these; the last are bytes that are no UTF-8.
+_UNQUOTABLE = re.compile('["\n\r\udc80-\udcff]')
 
 
 def make_image(
@@ -94,5 +94,8 @@ def _names(tree: Path) -> list[str]:
     names = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*"))
     odd = [name for name in names if _UNQUOTABLE.search(name)]
     if odd:
-        raise BuildError(f"A name with a quotation mark or a line break cannot go into an image: {odd[0]!r}")
+        raise BuildError(
+            "A name with a quotation mark, a line break or other than UTF-8 "
+            f"cannot go into an image: {odd[0]!r}"
+        )
     return ["", *names]

@@ -45,6 +45,15 @@ def test_a_key_follows_content_names_modes_and_links_and_nothing_else(tmp_path: 
     assert len(seen) == 6
 
 
+def test_a_key_takes_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    keys = [content_key(tmp_path)]
+    for name in (b"\xff", b"\xfe"):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).mkdir()
+        keys.append(content_key(tmp_path))
+    Path(os.fsdecode(bytes(tmp_path) + b"/link")).symlink_to(os.fsdecode(b"\xff"))
+    assert len({*keys, content_key(tmp_path)}) == 4
+
+
 def test_a_failed_program_is_named_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"^sh failed \(3\): no space$"):
         run(["sh", "-c", "echo no space >&2; exit 3"])

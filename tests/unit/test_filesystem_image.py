@@ -109,8 +109,9 @@ def test_a_tree_that_does_not_fit_says_what_to_raise(tmp_path: Path) -> None:
         image_of(tree, "ext2", tmp_path / "image")
 
 
-def test_a_name_that_cannot_be_quoted_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ['a"b', os.fsdecode(b"\xff")])
+def test_a_name_that_cannot_be_quoted_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "tree").mkdir()
-    (tmp_path / 'tree/a"b').touch()
+    (tmp_path / "tree" / name).touch()
     with pytest.raises(BuildError, match="quotation mark"):
         image_of(tmp_path / "tree", "ext2", tmp_path / "image")
