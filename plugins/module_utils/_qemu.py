@@ -96,6 +96,11 @@ class Guest:
         ports = [forward.guest for forward in self.forwards]
         if len(set(ports)) < len(ports):
             raise QemuError(f"VM {self.name!r} forwards a guest port twice: {ports}. Name each port once.")
+        wrong = [port for forward in self.forwards for port in (forward.guest, forward.host) if port >> 16]
+        if wrong or 0 in ports:
+            raise QemuError(
+                f"VM {self.name!r} forwards {wrong or 0}, which is not a port. A port is 1 to 65535."
+            )
         if ports and not self.network:
             raise QemuError(
                 f"VM {self.name!r} forwards ports {ports} without a network. Set network to true."

@@ -76,9 +76,11 @@ def apply(params: Values, check_mode: bool) -> Values:
     """Bring the VM into the state that ``params`` describe; the module's result."""
     if not re.fullmatch(r"\w[\w.-]*", params["name"]):
         raise QemuError(f"{params['name']!r} cannot name a VM: letters, digits, '.', '_' and '-' can.")
-    vm = Vm(Path(params["work_dir"] or cache_directory() / "vm") / params["name"])
-    before = _situation(vm)
-    with ended_by_exceptions(), _locked(vm, check_mode):
+    directory = Path(params["work_dir"] or cache_directory() / "vm").absolute() / params["name"]
+    with ended_by_exceptions(), _locked(directory, check_mode):
+        # What another process left when it let go is known by now.
+        vm = Vm(directory)
+        before = _situation(vm)
         if params["state"] == "started":
             result = _started(vm, params, check_mode)
         else:
@@ -189,19 +191,19 @@ def _guest(params: Values) -> Guest:
 
 
 @contextlib.contextmanager
-def _locked(vm: Vm, check_mode: bool) -> t.Iterator[None]:
+def _locked(path: Path, check_mode: bool) -> t.Iterator[None]:
     """Keep other processes that drive VMs from this one."""
     if check_mode:
         yield
         return
-    vm.directory.mkdir(parents=True, exist_ok=True)
-    directory = os.open(vm.directory, os.O_RDONLY)
+    path.mkdir(parents=True, exist_ok=True)
+    directory = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise QemuError(f"Another process is at work on {vm.directory}. Try again when it is done.") from None
+        raise QemuError(f"Another process is at work on {path}. Try again when it is done.") from None
     finally:
         os.close(directory)
         with contextlib.suppress(OSError):  # not empty: a VM is there
-            vm.directory.rmdir()
+            path.rmdir()

@@ -265,6 +265,8 @@ def main() -> t.NoReturn:
         result = apply(module.params, module.check_mode)
     except QemuError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"VM {module.params['name']!r} cannot be kept in its work_dir: {error}")
     module.exit_json(**result)
 
 

@@ -120,6 +120,9 @@ def test_inputs_are_what_the_guest_never_writes() -> None:
         ({"arch": "vax"}, "Unknown architecture 'vax'. Known: x86_64, aarch64."),
         ({"forwards": (Forward(22), Forward(22))}, "forwards a guest port twice"),
         ({"forwards": (Forward(22),), "network": False}, "without a network"),
+        ({"forwards": (Forward(22, 99999),)}, r"forwards \[99999\], which is not a port"),
+        ({"forwards": (Forward(70000),)}, r"forwards \[70000\], which is not a port"),
+        ({"forwards": (Forward(0),)}, "forwards 0, which is not a port"),
         ({"append": "quiet"}, "no kernel to take them"),
     ],
 )

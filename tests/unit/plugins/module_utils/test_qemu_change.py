@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu import QemuError
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_change import ARGUMENTS, apply
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._qemu_process import birth, until
@@ -195,6 +196,30 @@ def test_two_at_once_are_kept_apart(change: Change, tmp_path: Path) -> None:
         change(state="absent")
     os.close(directory)
     assert change(state="absent")["changed"]
+
+
+def test_what_another_did_before_it_let_go_is_seen(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, others = fcntl.flock, []
+
+    def let_another_finish_first(*arguments: t.Any) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        others.append(change())
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", let_another_finish_first)
+    result = change()
+    assert others[0]["changed"]
+    assert not result["changed"]
+    assert result["pid"] == others[0]["pid"]
+
+
+def test_a_directory_that_cannot_be_made_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = {"name": "demo", "work_dir": "/proc/none", "state": "absent"}
+    with patch_module_args(given), pytest.raises(SystemExit):
+        qemu_vm.main()
+    assert "VM 'demo' cannot be kept in its work_dir: [Errno 2]" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
