@@ -146,6 +146,17 @@ def locked(directory: Path, log: t.IO[str] | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def held(directory: Path, to_change: bool = False) -> Iterator[None]:
+    """Let nobody change a directory while it is read, nor read it while it is changed."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if to_change else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def made_whole(target: Path) -> Iterator[Path]:
     """A directory to fill; it gets its name when all went well, and is removed when not."""
     temporary = target.with_name(f".{target.name}.new")

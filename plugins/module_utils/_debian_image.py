@@ -16,7 +16,7 @@ from pathlib import Path
 from . import _apt, _debian_kernel, _debian_root, _dracut, _filesystem_image, _manifest
 from ._apt import Apt, Package
 from ._boot_check import Verdict
-from ._build import BuildError, Stages, clamp_times, content_key, environment, locked, need_tools, run
+from ._build import BuildError, Stages, clamp_times, content_key, environment, held, locked, need_tools, run
 from ._debian_kernel import Kernel
 from ._image_check import Judge
 from ._program import run_program
@@ -96,9 +96,13 @@ def build(options: Options, check: bool = False) -> Outcome:
     if any(character.isspace() for character in str(options.output)):
         raise BuildError(f"dracut cannot work below {str(options.output)!r}: the path has white space in it.")
     before = _manifest.read(options.images)
-    if check and not options.output.is_dir():
-        return Outcome(True, None)
-    with locked(options.output), options.log.open("w+", encoding="utf-8", errors="replace") as log:
+    if check and not (options.output.is_dir() and options.external.is_dir()):
+        return Outcome(True, before, before)
+    with (
+        locked(options.output),
+        held(options.external),
+        options.log.open("w+", encoding="utf-8", errors="replace") as log,
+    ):
         stages = Stages(log)
         try:
             found = _gather(options, stages, log, check)

@@ -104,10 +104,12 @@ removed:
 """
 
 import base64
+import contextlib
 import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils._build import held
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._tree_sync import (
     Changes,
     Node,
@@ -155,10 +157,15 @@ def main() -> None:
     root = Path(module.params["path"]).absolute()
     try:
         wanted = {name: _node(data) for name, data in module.params["files"].items()}
-        changes = synchronise(root, wanted, dry_run=True)
-        diff = _diff(root, wanted, changes) if module._diff else []
-        if not module.check_mode:
-            synchronise(root, wanted)
+        with contextlib.ExitStack() as stack:
+            if not module.check_mode:
+                root.mkdir(parents=True, exist_ok=True)
+                # A build that goes on there ends with the tree that it began with.
+                stack.enter_context(held(root, to_change=True))
+            changes = synchronise(root, wanted, dry_run=True)
+            diff = _diff(root, wanted, changes) if module._diff else []
+            if not module.check_mode:
+                synchronise(root, wanted)
     except TreeError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
-from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _tree_sync
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.br2.readonly_rootfs.plugins.module_utils import _debian_image, _tree_sync
 from ansible_collections.br2.readonly_rootfs.plugins.module_utils._tree_sync import (
     LIST,
     Node,
     TreeError,
     synchronise,
 )
+from ansible_collections.br2.readonly_rootfs.plugins.modules import external_tree
 
 TREE = {"a": Node(b"1\n"), "d/e/run": Node(b"#!\n", executable=True), "d/link": Node(link="../a")}
 
@@ -95,3 +98,36 @@ def test_an_interrupted_run_is_finished_by_the_next(tmp_path: Path, monkeypatch:
     assert set(snapshot(tmp_path)) == set(TREE)
     assert not synchronise(tmp_path, {}).created
     assert snapshot(tmp_path) == {}
+
+
+def test_a_tree_stays_while_a_build_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another play for the same directory would mix its own files into those images."""
+    tree = tmp_path / "external"
+    synchronise(tree, {"a": Node(b"1")})
+    seen: list[bytes] = []
+
+    def other() -> None:
+        given = {"path": str(tree), "board": "b", "files": {"a": {"content": "Mg==", "executable": False}}}
+        with patch_module_args(given), pytest.raises(SystemExit):
+            external_tree.main()
+
+    play = threading.Thread(target=other)
+
+    def read(*_: object) -> None:
+        play.start()
+        play.join(1)
+        seen.append((tree / "a").read_bytes())
+
+    monkeypatch.setattr(_debian_image, "need_tools", lambda tools: None)
+    monkeypatch.setattr(_debian_image, "_gather", read)
+    board = {"name": "b", "debian": {}}
+    _debian_image.build(_debian_image.Options(board, tree, tmp_path, tmp_path))
+    play.join()
+    assert seen == [b"1"]
+    assert (tree / "a").read_bytes() == b"2"
+
+
+def test_check_mode_has_no_tree_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_debian_image, "need_tools", lambda tools: None)
+    options = _debian_image.Options({"name": "b", "debian": {}}, tmp_path / "none", tmp_path, tmp_path)
+    assert _debian_image.build(options, check=True).changed
