@@ -23,6 +23,8 @@ _PIECE = 1 << 20
 def image_facts(name: str, checksum: bool = True, cache: str | None = None) -> dict[str, Any]:
     """The facts of an image, which is checked against the block map beside it."""
     path = Path(name)
+    if path.exists() and not path.is_file():
+        raise FlashError("image", f"{path}: is not a file")
     bmap = neighbour(path)
     fd, compression = open_unpacked(path, Path(cache) if cache else cache_directory())
     try:

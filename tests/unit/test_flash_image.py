@@ -439,6 +439,14 @@ def test_signatures_of_a_key_that_is_no_longer_good(tmp_path: Path) -> None:
         check_signature(image, signature, keyring, "image")
 
 
+def test_what_is_no_file_is_no_image(tmp_path: Path) -> None:
+    """Nobody would ever write to the pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(FlashError, match=f"{path}: is not a file"):
+            image_facts(str(path))
+
+
 def test_facts_of_an_image(tmp_path: Path) -> None:
     image = images.make_card_image(tmp_path, mib=1)
     (tmp_path / "manifest.json").write_text('{"board": "gate"}')
