@@ -96,7 +96,7 @@ test-integration-%:
 
 .PHONY: test-host
 test-host: venv ## tests with real block devices, mounts and processes; most want root
-	@pytest -n 2 tests/build tests/buildroot tests/device tests/flash
+	@pytest -n 2 --dist worksteal tests/build tests/buildroot tests/device tests/flash
 
 .PHONY: test-buildroot
 test-buildroot: venv ## every board and variant against Buildroot's own Kconfig, where Buildroot is there
@@ -108,11 +108,11 @@ test-flash: venv ## flash cards that misbehave; needs root, loop devices and FUS
 
 .PHONY: test-boot
 test-boot: venv ## boot in QEMU: faults, power cuts, and QEMU itself; BR2_IMAGES names other images
-	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 3 tests/boot tests/qemu
+	@BR2_IMAGES=$${BR2_IMAGES:-output/source/qemu_x86_64/images} pytest -n 3 --dist worksteal tests/boot tests/qemu
 
 .PHONY: test-molecule
 test-molecule: venv ## boot whole images in QEMU, judged over ssh; BR2_IMAGES names other images
-	@molecule test --no-command-borders --all --workers 2 --continue-on-failure
+	@molecule test --no-command-borders --all --workers 3 --continue-on-failure
 
 .PHONY: test-collection
 test-collection: venv ## the collection as installed: documented, built with, flashed, run by ansible-runner
