@@ -45,6 +45,11 @@ def _proves(request: pytest.FixtureRequest, record_property: pytest.RecordProper
     record_property("proves", " ".join(doc.split("\n\n")[0].split()))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest one first, which the other workers would wait for in the end."""
+    items.sort(key=lambda item: item.name != "test_fifty_reboots")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Case, what it proves, seconds, verdict."""
     rows: dict[str, tuple[str, str, float, str]] = {}
