@@ -56,7 +56,12 @@ def by_package(tree: Tree, legal: bool = True) -> dict[str, Package]:
 
 def needed(tree: Tree) -> list[str]:
     """Every source of the configuration, as its path in the download directory."""
-    return sorted({name for package in by_package(tree).values() for name in package.files})
+    return files_of(by_package(tree))
+
+
+def files_of(packages: Mapping[str, Package]) -> list[str]:
+    """Their sources, each once, as paths in the download directory."""
+    return sorted({name for package in packages.values() for name in package.files})
 
 
 def missing(names: list[str], directory: Path) -> list[str]:
@@ -95,10 +100,10 @@ def demand(names: list[str], directory: Path) -> None:
         raise BuildrootError(f"`make source` ended well, but {directory} lacks {', '.join(absent)}.")
 
 
-def download(tree: Tree, directory: Path) -> None:
-    """Bring and check every source, by Buildroot's own means."""
+def download(tree: Tree, packages: Mapping[str, Package], directory: Path) -> None:
+    """Bring and check every source of the packages, by Buildroot's own means."""
     try:
-        with _forgotten(tree, directory):
+        with _forgotten(packages, directory):
             tree.run(["source"], {"BR2_DL_DIR": str(directory)}, timeout=_DAY)
     except BuildrootError as error:
         failure = diagnose(str(error.details.get("output", error)).splitlines())
@@ -108,9 +113,9 @@ def download(tree: Tree, directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _forgotten(tree: Tree, directory: Path) -> Iterator[None]:
+def _forgotten(packages: Mapping[str, Package], directory: Path) -> Iterator[None]:
     """Let make bring what it brought before, into another directory perhaps, and not build it again."""
-    lacking = [p.directory for p in by_package(tree).values() if missing(p.files, directory)]
+    lacking = [p.directory for p in packages.values() if missing(p.files, directory)]
     stamps = [path for where in lacking for path in where.glob(".stamp_*downloaded")]
     times = {path: path.stat().st_mtime_ns for path in stamps}
     for path in stamps:

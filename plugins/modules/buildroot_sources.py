@@ -93,10 +93,11 @@ Archive = Union[tuple[()], tuple[Optional[IO[bytes]], IO[bytes]]]
 def download(tree: Tree, directory: Path, archive: Archive, check: bool) -> dict[str, Any]:
     """The result of the module where there is a network."""
     tree.check()
-    names = sources.needed(tree)
+    packages = sources.by_package(tree)
+    names = sources.files_of(packages)
     absent = sources.missing(names, directory)
     if absent and not check:
-        sources.download(tree, directory)
+        sources.download(tree, packages, directory)
         sources.demand(names, directory)
     packed = bool(archive) and sources.pack(names, directory, *archive)
     return {"changed": bool(absent) or packed, "files": absent}

@@ -192,7 +192,8 @@ def offline(bench: Bench, tmp_path: Path) -> Path:
     bench.configure(
         f'BR2_DL_DIR="{directory}"\nBR2_PRIMARY_SITE="file://{directory}"\nBR2_PRIMARY_SITE_ONLY=y\n'
     )
-    _buildroot_sources.download(bench.tree, directory)
+    packages = _buildroot_sources.by_package(bench.tree)
+    _buildroot_sources.download(bench.tree, packages, directory)
     for stamp in bench.tree.output.glob("build/*/.stamp_downloaded"):
         stamp.unlink()
     return directory

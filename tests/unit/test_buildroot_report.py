@@ -64,7 +64,7 @@ def test_licences_are_identifiers_when_the_list_is_there(tree: Tree, tmp_path: P
 
 def test_legal_info_is_gathered_once_for_a_build(tree: Tree, tmp_path: Path) -> None:
     downloads = tmp_path / "dl"
-    sources.download(tree, downloads)
+    sources.download(tree, sources.by_package(tree), downloads)
     tree.state.mkdir(exist_ok=True)
     (tree.state / "stamp.json").write_text("{}")
     fault = tree.output / "fault"

@@ -34,7 +34,7 @@ def unpack(archive: Path, directory: Path, dry_run: bool) -> list[str]:
 def test_downloaded_packed_carried_and_unpacked(tree: Tree, tmp_path: Path) -> None:
     connected, gapped, archive = tmp_path / "dl", tmp_path / "gap", tmp_path / "sources.tar"
     assert sources.missing(sources.needed(tree), connected) == ALL
-    sources.download(tree, connected)
+    sources.download(tree, sources.by_package(tree), connected)
     assert sources.missing(sources.needed(tree), connected) == []
     assert pack(ALL, connected, archive)
     first = archive.read_bytes()
@@ -55,7 +55,7 @@ def test_downloaded_packed_carried_and_unpacked(tree: Tree, tmp_path: Path) -> N
 
 def test_a_changed_source_is_brought_again(tree: Tree, tmp_path: Path) -> None:
     directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
-    sources.download(tree, directory)
+    sources.download(tree, sources.by_package(tree), directory)
     pack(ALL, directory, archive)
     (directory / ALL[0]).write_text("cut off")
     assert unpack(archive, directory, dry_run=False) == [ALL[0]]
@@ -64,7 +64,7 @@ def test_a_changed_source_is_brought_again(tree: Tree, tmp_path: Path) -> None:
 
 def test_a_damaged_archive(tree: Tree, tmp_path: Path) -> None:
     directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
-    sources.download(tree, directory)
+    sources.download(tree, sources.by_package(tree), directory)
     pack(ALL, directory, archive)
     archive.write_bytes(archive.read_bytes().replace(b"source of linux", b"source of limux"))
     with pytest.raises(BuildrootError, match=r"linux/linux\.tar\.xz is damaged"):
@@ -84,7 +84,7 @@ def test_a_damaged_archive(tree: Tree, tmp_path: Path) -> None:
 )
 def test_an_archive_that_is_cut_off(tree: Tree, tmp_path: Path, size: int, message: str) -> None:
     directory, archive = tmp_path / "dl", tmp_path / "sources.tar"
-    sources.download(tree, directory)
+    sources.download(tree, sources.by_package(tree), directory)
     pack(ALL, directory, archive)
     archive.write_bytes(archive.read_bytes()[:size])
     with pytest.raises(BuildrootError, match=message):
@@ -103,10 +103,10 @@ def test_what_show_info_does_not_tell(tree: Tree) -> None:
 
 def test_what_is_built_already_is_brought_into_another_directory(tree: Tree, tmp_path: Path) -> None:
     """make would not: its stamp says that the source was downloaded. Nor may the package be built again."""
-    sources.download(tree, tmp_path / "dl")
+    sources.download(tree, sources.by_package(tree), tmp_path / "dl")
     stamp = tree.output / "build/zlib-1.3.2/.stamp_downloaded"
     os.utime(stamp, (1000, 1000))
-    sources.download(tree, tmp_path / "other")
+    sources.download(tree, sources.by_package(tree), tmp_path / "other")
     sources.demand(ALL, tmp_path / "other")
     assert stamp.stat().st_mtime == 1000
 
@@ -118,5 +118,5 @@ def test_what_is_built_already_is_brought_into_another_directory(tree: Tree, tmp
 def test_a_source_that_nobody_has_names_its_address(tree: Tree, tmp_path: Path) -> None:
     (tree.output / "fault").write_text("download zlib")
     with pytest.raises(BuildrootError, match=r"https://example\.invalid/zlib\.tar\.xz") as caught:
-        sources.download(tree, tmp_path / "dl")
+        sources.download(tree, sources.by_package(tree), tmp_path / "dl")
     assert caught.value.details["package"] == "zlib-1.3.2"
